@@ -1,1 +1,4 @@
 //! The controller.
+
+pub mod diagnostics;
+pub mod policy;

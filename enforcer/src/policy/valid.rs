@@ -1,0 +1,170 @@
+//! The validated policy: what the text says, with every reference resolved and every number checked.
+//!
+//! It stays close to the language on purpose. The compiler turns it into tables, and test oracles read it naively.
+
+use std::{fmt, net::IpAddr, sync::Arc};
+
+use ipnetwork::IpNetwork;
+
+pub use crate::diagnostics::{Location, Sources};
+
+/// Number of the built-in zone `unknown`: addresses that no zone declares.
+pub const UNKNOWN: usize = 0;
+/// Number of the built-in zone `self`: the gateway's own addresses.
+pub const SELF: usize = 1;
+
+/// A whole policy, merged from all its files.
+#[derive(Debug, Clone)]
+pub struct ValidPolicy {
+    /// `unknown`, `self`, then the declared zones by name.
+    pub zones: Vec<Zone>,
+    /// By name.
+    pub devices: Vec<Device>,
+    /// By name.
+    pub services: Vec<Service>,
+    /// By name.
+    pub rules: Vec<Rule>,
+    /// Names of the address spaces; `default` is always there.
+    pub realms: Vec<String>,
+    /// The texts, for messages that point into them.
+    pub sources: Arc<Sources>,
+    /// SHA-256 over the contents of the files, whatever their names and order: the SHA-256 of each file, sorted,
+    /// hashed once more.
+    pub hash: [u8; 32],
+}
+
+/// The VLAN tags of a zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct VlanId {
+    /// The outer (or only) tag, 1 to 4094.
+    pub outer: u16,
+    /// The inner tag of a double-tagged frame, 1 to 4094.
+    pub inner: Option<u16>,
+}
+
+impl fmt::Display for VlanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.inner {
+            Some(inner) => write!(f, "{}.{inner}", self.outer),
+            None => write!(f, "{}", self.outer),
+        }
+    }
+}
+
+/// What happens to frames that the policy would drop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// They pass, and are counted as `would-drop`.
+    #[default]
+    Monitor,
+    /// They are dropped.
+    Enforce,
+}
+
+/// A zone.
+#[derive(Debug, Clone)]
+pub struct Zone {
+    /// Unique among zones and devices.
+    pub name: String,
+    /// Its VLAN; `None` only for the built-in zones.
+    pub vlan: Option<VlanId>,
+    /// Number of its address space in [`ValidPolicy::realms`].
+    pub realm: usize,
+    /// Its address ranges: an address belongs to the zone with the longest prefix around it. Never link-scoped.
+    pub subnets: Vec<IpNetwork>,
+    /// Addresses of the gateway on this VLAN: they belong to the zone `self`.
+    pub gateways: Vec<IpAddr>,
+    /// `None` only for the built-in zones: there the other zone of a pair decides.
+    pub mode: Option<Mode>,
+    /// Where the name stands; `None` for built-in zones.
+    pub at: Option<Location>,
+}
+
+/// A device.
+#[derive(Debug, Clone)]
+pub struct Device {
+    /// Unique among zones and devices.
+    pub name: String,
+    /// Number of its zone; each address resolves to this zone by longest prefix.
+    pub zone: usize,
+    /// Its hardware address.
+    pub mac: Option<[u8; 6]>,
+    /// At least one; unique in the realm.
+    pub addresses: Vec<IpAddr>,
+    /// Where the name stands.
+    pub at: Location,
+}
+
+/// A named service.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// Unique among services.
+    pub name: String,
+    /// What it stands for: a packet that matches one of them is of this service.
+    pub matches: Vec<ServiceMatch>,
+    /// Where the name stands.
+    pub at: Location,
+}
+
+/// A set of packets by protocol and port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ServiceMatch {
+    /// Every packet.
+    Any,
+    /// Every packet of an IP protocol, with or without ports.
+    Protocol(u8),
+    /// Destination ports from first to last of TCP (6) or UDP (17); for ICMP (1) and `ICMPv6` (58) type and code as
+    /// `type << 8 | code`. `first <= last`.
+    Ports {
+        /// IP protocol number: 1, 6, 17 or 58.
+        protocol: u8,
+        /// First port.
+        first: u16,
+        /// Last port.
+        last: u16,
+    },
+}
+
+/// One side of a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Selector {
+    /// Every address, declared or not.
+    Any,
+    /// The addresses of a zone, by number; `self` and `unknown` are zones too.
+    Zone(usize),
+    /// The addresses of a device, by number.
+    Device(usize),
+    /// The addresses under a prefix, in every realm. A prefix does not reach into a link-scoped range that is longer
+    /// than itself: see [`super::link_scoped`].
+    Prefix(IpNetwork),
+}
+
+/// What a rule does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Permit the flow.
+    Allow,
+    /// Refuse the packet.
+    Deny,
+}
+
+/// A rule.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// Unique among rules.
+    pub name: String,
+    /// Any of these sends. Never empty.
+    pub from: Vec<Selector>,
+    /// Any of these receives. Never empty.
+    pub to: Vec<Selector>,
+    /// Any of these is asked for. Never empty.
+    pub services: Vec<ServiceMatch>,
+    /// What happens then.
+    pub action: Action,
+    /// Higher goes first.
+    pub priority: i32,
+    /// Log the first frame of each permitted flow.
+    pub log_new: bool,
+    /// Where the name stands.
+    pub at: Location,
+}
