@@ -189,7 +189,7 @@ fn transport(parts: &Builder, addresses: &[u8], six: bool) -> Vec<u8> {
             header.extend(sequence.to_be_bytes());
             header.extend(acknowledgement.to_be_bytes());
             header.extend([
-                ((20 + options.len()) / 4 << 4) as u8,
+                (((20 + options.len()) / 4) << 4) as u8,
                 *flags,
                 0xff,
                 0xff,
