@@ -66,8 +66,8 @@ pub struct Settings {
     pub column_blocks: u32,
     /// `settings_flags`.
     pub flags: u32,
-    /// Events a second that one (reason, source zone, destination zone) may send; 0 for none at all.
-    pub event_rate: u32,
+    /// Nanoseconds between two events of one (reason, source zone, destination zone), in the long run; 0 for none at all.
+    pub event_interval: u32,
     /// Idle seconds after which a flow is forgotten, by [`FlowState`].
     pub idle_seconds: [u32; 8],
 }
@@ -131,10 +131,13 @@ pub const VLAN_INNER: u16 = 1 << 15;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lan {
-    /// The zone of the VLAN: its mode rules frames whose addresses are unknown. [`UNKNOWN_ZONE`] when several zones share the VLAN.
+    /// The zone of the VLAN; [`UNKNOWN_ZONE`] when several zones share it.
     pub zone: u16,
     /// Number of the address space.
     pub realm: u16,
+    /// `zone_flags` for frames refused before their zones are known: [`zone_flags::ENFORCE`] when any zone of
+    /// the VLAN enforces, else [`zone_flags::MONITOR`].
+    pub flags: u32,
     /// Trie node where IPv4 look-ups start.
     pub root4: u32,
     /// Trie node where IPv6 look-ups start.
@@ -276,7 +279,7 @@ pub struct FlowKey {
 pub struct Flow {
     /// Frames from the initiator, and to it.
     pub packets: [Shared<u64>; 2],
-    /// Octets on the wire from the initiator, and to it.
+    /// Octets of the frames from the initiator, and to it.
     pub bytes: [Shared<u64>; 2],
     /// When the first frame came, in nanoseconds of the tick clock.
     pub created: u64,
@@ -290,8 +293,10 @@ pub struct Flow {
     pub state: Shared<u8>,
     /// 1 when the initiator is the lower end.
     pub initiator_low: u8,
+    /// In monitor mode, the [`DropReason`](crate::verdict::DropReason) that enforce mode would give; 0 when permitted.
+    pub refusal: Shared<u8>,
     /// Padding.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 5],
 }
 
 /// Where a flow is in its life. The codes index [`Settings::idle_seconds`].
@@ -312,6 +317,51 @@ pub enum FlowState {
     Closing = 5,
     /// TCP: reset.
     Reset = 6,
+    /// TCP: picked up in the middle, without an answer yet.
+    PickedUp = 7,
+}
+
+impl FlowState {
+    /// All of them, in order of their codes.
+    pub const ALL: [Self; 8] = [
+        Self::Unanswered,
+        Self::Answered,
+        Self::SynSent,
+        Self::SynReceived,
+        Self::Established,
+        Self::Closing,
+        Self::Reset,
+        Self::PickedUp,
+    ];
+
+    /// Idle seconds after which a flow in this state is forgotten, unless configured otherwise.
+    ///
+    /// TCP: an HL7 interface may be silent over a long weekend, so established flows keep five days, as Linux
+    /// conntrack does (RFC 5382 asks for two hours and four minutes at least). UDP: RFC 4787 asks for two minutes at least.
+    pub const fn default_idle_seconds(self) -> u32 {
+        match self {
+            Self::Unanswered | Self::SynSent => 30,
+            Self::SynReceived | Self::PickedUp => 60,
+            Self::Answered => 180,
+            Self::Established => 5 * 24 * 3600,
+            Self::Closing => 120,
+            Self::Reset => 10,
+        }
+    }
+
+    /// What the command line prints.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unanswered => "unanswered",
+            Self::Answered => "answered",
+            Self::SynSent => "syn-sent",
+            Self::SynReceived => "syn-received",
+            Self::Established => "established",
+            Self::Closing => "closing",
+            Self::Reset => "reset",
+            Self::PickedUp => "picked-up",
+        }
+    }
 }
 
 /// A sum of frames, one copy a CPU.
@@ -401,6 +451,11 @@ pub struct Event {
     pub reserved: [u8; 2],
 }
 
+/// Entries of `event_limits`: each a bucket of [`ratelimit`](crate::ratelimit), picked by a hash of reason and pair.
+pub const EVENT_BUCKETS: u32 = 4096;
+/// Events of one (reason, pair) that may come at once after a pause.
+pub const EVENT_BURST: u64 = 8;
+
 /// The longest name of a zone, device, service or rule, in octets.
 pub const NAME_MAX: usize = 63;
 
@@ -447,7 +502,7 @@ layout! {
     Settings: 64 = 8 4 4 4 4 4 4 32;
     Port: 528 = 4 2 2 2 2 4 512;
     VlanTable: 8192 = 8192;
-    Lan: 16 = 2 2 4 4 4;
+    Lan: 20 = 2 2 4 4 4 4;
     TrieNode: 1024 = 1024;
     Host: 24 = 16 4 4;
     Endpoint: 20 = 4 4 2 2 2 6;
@@ -465,6 +520,6 @@ layout! {
 
 const _: () = assert!(size_of::<Flow>() == 64, "Flow changed its size");
 const _: () = assert!(
-    16 + 16 + 8 + 8 + 4 + 4 + 1 + 1 + 6 == size_of::<Flow>(),
+    16 + 16 + 8 + 8 + 4 + 4 + 1 + 1 + 1 + 5 == size_of::<Flow>(),
     "Flow has hidden padding"
 );

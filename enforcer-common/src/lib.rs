@@ -3,12 +3,23 @@
 //! Plain `no_std` Rust, compiled twice: to BPF with kernel maps behind [`Tables`](tables::Tables), and to
 //! userspace with ordinary collections. It has no clock and does no I/O: time is an argument.
 #![cfg_attr(not(test), no_std)]
-#![cfg_attr(
-    target_arch = "bpf",
-    feature(core_intrinsics),
-    allow(internal_features)
+#![allow(
+    clippy::inline_always,
+    reason = "one BPF function: a call would spill what the verifier has proven about packet pointers"
 )]
+#![cfg_attr(target_arch = "bpf", feature(core_intrinsics), allow(internal_features))]
 
 pub mod abi;
+pub mod classify;
+pub mod conntrack;
+pub mod event;
+pub mod frame;
+pub mod guard;
+pub mod packet;
+pub mod parse;
+pub mod pipeline;
+pub mod ratelimit;
+mod session;
 pub mod shared;
+pub mod tables;
 pub mod verdict;

@@ -75,12 +75,7 @@ unsafe fn atomic_add(word: *mut u64, amount: u64) {
 #[inline(always)]
 unsafe fn atomic_replace(word: *mut u64, current: u64, new: u64) -> bool {
     // SAFETY: promised by the caller. BPF knows one ordering for cmpxchg: sequentially consistent.
-    unsafe {
-        atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(
-            word, current, new,
-        )
-        .1
-    }
+    unsafe { atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(word, current, new).1 }
 }
 
 /// # Safety

@@ -138,7 +138,7 @@ drop_reasons! {
     SourceMacMismatch = 21, "source-mac-mismatch", "The source address belongs to a device with another MAC address.";
     DefaultDeny = 22, "default-deny", "No rule permits this pair and service.";
     DeniedByRule = 23, "denied-by-rule", "A rule denies this pair and service.";
-    FlowState = 24, "flow-state", "A TCP segment that does not fit the state of its flow.";
+    TcpFlags = 24, "tcp-flags", "A TCP segment whose flags contradict each other: none at all, or SYN with FIN or RST.";
     TableMiss = 25, "table-miss", "A policy table has no entry where it must have one: a defect, please report it.";
 }
 

@@ -1,3 +1,69 @@
+//! The XDP program: a thin shell around the engine of `enforcer-common`.
+//!
+//! The engine decides; [`report`] is the one place where a decision becomes counters and events.
 #![no_std]
 #![no_main]
-//! x
+#![allow(
+    unreachable_pub,
+    missing_docs,
+    reason = "the entry points that `#[xdp]` generates are found by their symbols"
+)]
+
+mod frame;
+mod maps;
+mod report;
+mod tables;
+
+use aya_ebpf::bindings::xdp_action;
+use aya_ebpf::helpers::generated::bpf_jiffies64;
+use aya_ebpf::macros::xdp;
+use aya_ebpf::programs::XdpContext;
+use enforcer_common::packet::Packet;
+use enforcer_common::pipeline::decide;
+use enforcer_common::verdict::Verdict;
+
+/// Decides every frame of the ports that it is attached to.
+#[xdp(frags)]
+pub fn enforcer(ctx: XdpContext) -> u32 {
+    let ifindex = ctx.ingress_ifindex() as u32;
+    let now = tables::now();
+    let mut packet = Packet::default();
+    let decision = decide(
+        &frame::XdpFrame::new(&ctx),
+        ifindex,
+        now,
+        &tables::KernelTables,
+        &mut packet,
+    );
+    report::report(&decision, &packet, ifindex, now);
+    #[cfg(feature = "log")]
+    aya_log_ebpf::debug!(
+        &ctx,
+        "if {} verdict {} reason {}",
+        ifindex,
+        decision.verdict as u8,
+        decision.reason as u8
+    );
+    match decision.verdict {
+        Verdict::Pass | Verdict::WouldDrop => xdp_action::XDP_PASS,
+        Verdict::Redirect | Verdict::Drop => xdp_action::XDP_DROP,
+    }
+}
+
+/// The low half of the kernel's tick counter: run twice by `BPF_PROG_TEST_RUN`, it tells how long a tick is.
+#[xdp]
+pub fn jiffies(_ctx: XdpContext) -> u32 {
+    // SAFETY: the helper takes no arguments and is always available to XDP programs.
+    unsafe { bpf_jiffies64() as u32 }
+}
+
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    // The engine has no path to a panic: the verifier would refuse this loop.
+    loop {}
+}
+
+/// The kernel lends GPL-only helpers to GPL-compatible programs only.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,166 @@
+//! Addresses to endpoints, endpoints and services to rules: array look-ups only, whatever the number of rules.
+//!
+//! Recursive Flow Classification (Pankaj Gupta, Nick `McKeown`, "Packet Classification on Multiple Fields", 1999):
+//! each field is first reduced to the set of rules that it satisfies, numbered; pairs of numbers then index tables
+//! that the policy compiler has filled. Precedence is settled there.
+
+use crate::abi::{Address, Endpoint, Lan, PROTOCOL_PORTS, Rule, TRIE_HOST, TRIE_NODE, UNKNOWN_ENDPOINT};
+use crate::packet::{Packet, protocol};
+use crate::tables::Tables;
+
+/// A protocol and its port (ICMP: type and code).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Destination port; `type << 8 | code` of ICMP; 0 for protocols without ports.
+    pub port: u16,
+}
+
+impl Service {
+    /// The service that a packet asks for.
+    #[inline(always)]
+    pub const fn of(packet: &Packet) -> Self {
+        Self {
+            protocol: packet.protocol,
+            port: packet.destination_port,
+        }
+    }
+
+    /// The service that the other end asked for, if `packet` is an answer; `None` when it cannot be one.
+    #[inline(always)]
+    pub const fn answered_by(packet: &Packet) -> Option<Self> {
+        let port = match packet.protocol {
+            protocol::ICMP | protocol::ICMPV6 => match Echo::of(packet) {
+                Some(Echo::Reply) => Echo::request_service(packet.protocol),
+                _ => return None,
+            },
+            _ => packet.source_port,
+        };
+        Some(Self {
+            protocol: packet.protocol,
+            port,
+        })
+    }
+}
+
+/// ICMP echo (RFC 792, RFC 4443), the ICMP messages that form flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Echo {
+    /// The question.
+    Request,
+    /// The answer, with the same identifier.
+    Reply,
+}
+
+impl Echo {
+    /// What `packet`, of either ICMP, is.
+    #[inline(always)]
+    pub const fn of(packet: &Packet) -> Option<Self> {
+        match (packet.protocol, packet.icmp_type()) {
+            (protocol::ICMP, 8) | (protocol::ICMPV6, 128) => Some(Self::Request),
+            (protocol::ICMP, 0) | (protocol::ICMPV6, 129) => Some(Self::Reply),
+            _ => None,
+        }
+    }
+
+    const fn request_service(icmp: u8) -> u16 {
+        match icmp {
+            protocol::ICMP => 8 << 8,
+            _ => 128 << 8,
+        }
+    }
+}
+
+/// The endpoint id of an address in the realm of `lan`. `None` is a defect of the tables.
+#[inline(always)]
+pub fn endpoint_id<T: Tables>(tables: &T, lan: &Lan, family: u8, address: &Address) -> Option<u32> {
+    let entry = if family == 4 {
+        walk(tables, TRIE_NODE | lan.root4, address[3])?
+    } else {
+        let mut entry = TRIE_NODE | lan.root6;
+        entry = walk(tables, entry, address[0])?;
+        entry = walk(tables, entry, address[1])?;
+        entry = walk(tables, entry, address[2])?;
+        walk(tables, entry, address[3])?
+    };
+    let endpoint = if entry & TRIE_HOST == 0 {
+        entry
+    } else {
+        let host = tables.host(entry & !TRIE_HOST)?;
+        if host.address == *address {
+            host.endpoint
+        } else {
+            host.otherwise
+        }
+    };
+    if endpoint == UNKNOWN_ENDPOINT && is_link_scoped(family, address) {
+        return Some(lan.link_endpoint);
+    }
+    Some(endpoint)
+}
+
+/// Up to four steps down the trie, by the octets of `word`; a finished walk stays where it is.
+#[inline(always)]
+fn walk<T: Tables>(tables: &T, mut entry: u32, mut word: u32) -> Option<u32> {
+    for _ in 0..4 {
+        if entry & TRIE_NODE == 0 {
+            break;
+        }
+        entry = tables.node(entry & !TRIE_NODE)?.0[(word >> 24) as usize];
+        word <<= 8;
+    }
+    Some(entry)
+}
+
+/// An address that means something on one link only: unspecified, link-local, multicast, limited broadcast.
+#[inline(always)]
+pub const fn is_link_scoped(family: u8, address: &Address) -> bool {
+    if family == 4 {
+        let word = address[3];
+        word == 0 || word >> 16 == 0xa9fe || word >> 28 == 0xe || word == u32::MAX
+    } else {
+        let unspecified = address[0] | address[1] | address[2] | address[3] == 0;
+        unspecified || address[0] >> 22 == 0xfe80 >> 6 || address[0] >> 24 == 0xff
+    }
+}
+
+/// An address that no host may send from: loopback, multicast, limited broadcast, an IPv4 address in IPv6 clothes.
+#[inline(always)]
+pub const fn is_invalid_source(family: u8, address: &Address) -> bool {
+    if family == 4 {
+        let word = address[3];
+        word >> 24 == 127 || word >> 28 == 0xe || word == u32::MAX
+    } else {
+        let embedded = address[0] | address[1] == 0;
+        let loopback = embedded && address[2] == 0 && address[3] == 1;
+        let mapped = embedded && address[2] == 0xffff;
+        loopback || mapped || address[0] >> 24 == 0xff
+    }
+}
+
+/// The rule that settles `service` from `source` to `destination`, and its number. `None` is a defect of the tables.
+#[inline(always)]
+pub fn rule<'t, T: Tables>(
+    tables: &'t T,
+    source: &Endpoint,
+    destination: &Endpoint,
+    service: Service,
+) -> Option<(u32, &'t Rule)> {
+    let row = tables.row(source.source * tables.row_blocks() + (destination.destination >> 8))?;
+    let profile = tables.profiles(row)?.0[(destination.destination & 0xff) as usize];
+    let class = service_class(tables, service)?;
+    let column = tables.column(profile * tables.column_blocks() + (class >> 8))?;
+    let rule = tables.cells(column)?.0[(class & 0xff) as usize];
+    Some((rule, tables.rule(rule)?))
+}
+
+#[inline(always)]
+fn service_class<T: Tables>(tables: &T, service: Service) -> Option<u32> {
+    let entry = tables.protocol(service.protocol)?;
+    if entry & PROTOCOL_PORTS == 0 {
+        return Some(entry);
+    }
+    let block = (entry & !PROTOCOL_PORTS) + u32::from(service.port >> 8);
+    Some(u32::from(tables.services(block)?.0[(service.port & 0xff) as usize]))
+}

@@ -1,0 +1,20 @@
+//! The only way in which the engine reads the bytes of a frame.
+
+/// A frame as it came off the wire, from the destination MAC on, without preamble and check sequence.
+pub trait Frame {
+    /// Octets of the whole frame.
+    fn length(&self) -> u32;
+
+    /// `N` octets from offset `at`; `None` when the frame ends before.
+    fn read<const N: usize>(&self, at: u32) -> Option<[u8; N]>;
+}
+
+impl Frame for [u8] {
+    fn length(&self) -> u32 {
+        self.len() as u32
+    }
+
+    fn read<const N: usize>(&self, at: u32) -> Option<[u8; N]> {
+        self.get(at as usize..)?.first_chunk().copied()
+    }
+}

@@ -1,0 +1,119 @@
+//! What the parser learnt about a frame.
+
+use crate::abi::Address;
+
+/// `EtherType` values (IEEE 802 numbers), host order.
+pub mod ethertype {
+    /// IPv4.
+    pub const IPV4: u16 = 0x0800;
+    /// ARP.
+    pub const ARP: u16 = 0x0806;
+    /// 802.1Q tag.
+    pub const VLAN: u16 = 0x8100;
+    /// 802.1ad service tag.
+    pub const SERVICE_VLAN: u16 = 0x88a8;
+    /// IPv6.
+    pub const IPV6: u16 = 0x86dd;
+    /// Slow protocols: LACP and others.
+    pub const SLOW: u16 = 0x8809;
+    /// EAP over LAN (802.1X).
+    pub const EAPOL: u16 = 0x888e;
+    /// LLDP.
+    pub const LLDP: u16 = 0x88cc;
+    /// The smallest type; below, the field is an 802.3 length and an LLC header follows.
+    pub const FIRST: u16 = 0x0600;
+}
+
+/// IP protocol numbers (IANA).
+pub mod protocol {
+    /// ICMP for IPv4.
+    pub const ICMP: u8 = 1;
+    /// TCP.
+    pub const TCP: u8 = 6;
+    /// UDP.
+    pub const UDP: u8 = 17;
+    /// ICMP for IPv6.
+    pub const ICMPV6: u8 = 58;
+}
+
+/// TCP flags, as in octet 13 of the header (RFC 9293, section 3.1).
+pub mod tcp_flags {
+    /// No more data from the sender.
+    pub const FIN: u8 = 0x01;
+    /// Synchronise sequence numbers.
+    pub const SYN: u8 = 0x02;
+    /// Reset.
+    pub const RST: u8 = 0x04;
+    /// The acknowledgement number is valid.
+    pub const ACK: u8 = 0x10;
+}
+
+/// Whether a packet is a part of a larger one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Fragment {
+    /// A whole packet.
+    #[default]
+    None,
+    /// The first part, with the transport header.
+    First,
+    /// A later part, without ports.
+    Later,
+}
+
+/// The facts of one frame, in host order. Fields of layers that the frame does not have are zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Packet {
+    /// Source address; the sender's protocol address of an ARP message.
+    pub source: Address,
+    /// Destination address; the target's protocol address of an ARP message.
+    pub destination: Address,
+    /// Octets of the whole frame.
+    pub length: u32,
+    /// Source hardware address.
+    pub source_mac: [u8; 6],
+    /// Destination hardware address.
+    pub destination_mac: [u8; 6],
+    /// `EtherType` behind the tags, or an 802.3 length.
+    pub ethertype: u16,
+    /// VLAN id of the outer tag.
+    pub outer_vlan: u16,
+    /// VLAN id of the inner tag.
+    pub inner_vlan: u16,
+    /// Source port; the identifier of ICMP echo.
+    pub source_port: u16,
+    /// Destination port; type and code of ICMP, `type << 8 | code`.
+    pub destination_port: u16,
+    /// Number of VLAN tags.
+    pub tags: u8,
+    /// 4, 6, or 0 for other than IP.
+    pub family: u8,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// TCP flags.
+    pub tcp_flags: u8,
+    /// Hop limit, or time to live.
+    pub hop_limit: u8,
+    /// Part of a larger packet?
+    pub fragment: Fragment,
+}
+
+impl Packet {
+    /// Type of an ICMP message.
+    #[inline(always)]
+    pub const fn icmp_type(&self) -> u8 {
+        (self.destination_port >> 8) as u8
+    }
+
+    /// Sent to a group: multicast or limited broadcast. Answers, if any, come from other addresses.
+    #[inline(always)]
+    pub const fn to_group(&self) -> bool {
+        match self.family {
+            4 => {
+                self.destination[3] >= 0xe000_0000
+                    && (self.destination[3] < 0xf000_0000 || self.destination[3] == u32::MAX)
+            }
+            _ => self.destination[0] >> 24 == 0xff,
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! TCP, UDP, ICMP and ICMPv6 (RFC 9293, 768, 792, 4443).
+
+use super::be16;
+use crate::frame::Frame;
+use crate::packet::{Fragment, Packet, protocol};
+use crate::verdict::DropReason;
+
+/// `at` is the offset of the transport header, `left` the octets of the packet from there on.
+#[inline(always)]
+pub(super) fn parse<F: Frame + ?Sized>(frame: &F, at: u32, left: u32, packet: &mut Packet) -> Result<(), DropReason> {
+    if matches!(packet.fragment, Fragment::Later) {
+        return Ok(());
+    }
+    match packet.protocol {
+        protocol::TCP => tcp(frame, at, left, packet),
+        protocol::UDP => udp(frame, at, left, packet),
+        protocol::ICMP if packet.family == 4 => icmp(frame, at, left, packet),
+        protocol::ICMPV6 if packet.family == 6 => icmp(frame, at, left, packet),
+        // Each family has its own ICMP; the other one's would be looked up as a service that it is not.
+        protocol::ICMP | protocol::ICMPV6 => Err(DropReason::MalformedTransport),
+        _ => Ok(()),
+    }
+}
+
+#[inline(always)]
+fn tcp<F: Frame + ?Sized>(frame: &F, at: u32, left: u32, packet: &mut Packet) -> Result<(), DropReason> {
+    let header = header::<14, F>(frame, at, left)?;
+    let length = u32::from(header[12] >> 4) * 4;
+    if length < 20 {
+        return Err(DropReason::MalformedTransport);
+    }
+    if length > left {
+        return Err(DropReason::TruncatedTransport);
+    }
+    packet.source_port = be16(header[0], header[1]);
+    packet.destination_port = be16(header[2], header[3]);
+    packet.tcp_flags = header[13];
+    Ok(())
+}
+
+#[inline(always)]
+fn udp<F: Frame + ?Sized>(frame: &F, at: u32, left: u32, packet: &mut Packet) -> Result<(), DropReason> {
+    let header = header::<8, F>(frame, at, left)?;
+    let length = u32::from(be16(header[4], header[5]));
+    // The first fragment states the length of the whole datagram.
+    if length < 8 || (length > left && matches!(packet.fragment, Fragment::None)) {
+        return Err(DropReason::MalformedTransport);
+    }
+    packet.source_port = be16(header[0], header[1]);
+    packet.destination_port = be16(header[2], header[3]);
+    Ok(())
+}
+
+/// Both families lay out type, code, checksum, and for echo the identifier, in the same way.
+#[inline(always)]
+fn icmp<F: Frame + ?Sized>(frame: &F, at: u32, left: u32, packet: &mut Packet) -> Result<(), DropReason> {
+    let header = header::<8, F>(frame, at, left)?;
+    packet.destination_port = be16(header[0], header[1]);
+    packet.source_port = be16(header[4], header[5]);
+    Ok(())
+}
+
+/// `N` octets that both the packet and the frame hold.
+#[inline(always)]
+fn header<const N: usize, F: Frame + ?Sized>(frame: &F, at: u32, left: u32) -> Result<[u8; N], DropReason> {
+    if left < N as u32 {
+        return Err(DropReason::TruncatedTransport);
+    }
+    frame.read::<N>(at).ok_or(DropReason::TruncatedTransport)
+}

@@ -1,0 +1,223 @@
+//! Policy and flows together: is this frame, or the session that it answers to, permitted?
+//!
+//! The rules are asked first, because they cost less than a look into a flow table: a frame that neither a rule
+//! for its own direction nor one for the opposite direction permits cannot belong to a permitted flow. It follows
+//! that every frame is decided under the generation at hand, and that a new deny stops an open session at once.
+
+use crate::abi::{DEFAULT_RULE, Endpoint, Flow, FlowKey, FlowState, NO_RULE, rule_flags, settings_flags, zone_flags};
+use crate::classify::{self, Service};
+use crate::conntrack::{self, Direction, Opening};
+use crate::packet::{Fragment, Packet, protocol};
+use crate::tables::{FlowTable, Tables};
+use crate::verdict::DropReason;
+
+/// A frame between two classified ends.
+pub(crate) struct Session<'a, T> {
+    pub(crate) tables: &'a T,
+    pub(crate) packet: &'a Packet,
+    pub(crate) source: &'a Endpoint,
+    pub(crate) destination: &'a Endpoint,
+    pub(crate) realm: u16,
+    /// Refused frames pass: keep flows for them too, so that answers are told from new sessions.
+    pub(crate) monitored: bool,
+    pub(crate) now: u64,
+}
+
+/// What the rules say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ruling {
+    /// The rule that decides.
+    pub(crate) rule: u32,
+    /// [`DropReason::None`] when permitted.
+    pub(crate) refusal: DropReason,
+    /// The frame opened a flow by a rule that logs.
+    pub(crate) log: bool,
+    /// An existing flow decided.
+    pub(crate) by_flow: bool,
+}
+
+impl Ruling {
+    const DEFECT: Self = Self {
+        rule: NO_RULE,
+        refusal: DropReason::TableMiss,
+        log: false,
+        by_flow: false,
+    };
+
+    const fn permits(self) -> bool {
+        matches!(self.refusal, DropReason::None)
+    }
+
+    const fn refused_for(self, refusal: DropReason) -> Self {
+        Self { refusal, ..self }
+    }
+}
+
+impl<T: Tables> Session<'_, T> {
+    /// Rules, then flows.
+    #[inline(always)]
+    pub(crate) fn decide(&self) -> Ruling {
+        let forward = self.forward();
+        if !forward.permits() && !self.monitored && !self.backward().permits() {
+            return forward;
+        }
+        if matches!(self.packet.fragment, Fragment::Later) {
+            return forward.refused_for(DropReason::Fragment);
+        }
+        if self.packet.protocol == protocol::TCP && !conntrack::is_sane(self.packet.tcp_flags) {
+            return forward.refused_for(DropReason::TcpFlags);
+        }
+        if self.tables.flags() & settings_flags::FLOWS == 0 {
+            return forward;
+        }
+        match conntrack::key(self.packet, self.realm) {
+            Some((key, source_low)) => self.track(&key, source_low, forward),
+            None => forward,
+        }
+    }
+
+    /// The rule for this frame as the opener of a session.
+    #[inline(always)]
+    fn forward(&self) -> Ruling {
+        self.ruling(self.source, self.destination, Service::of(self.packet))
+    }
+
+    /// The rule for the session that this frame would answer to.
+    #[inline(always)]
+    fn backward(&self) -> Ruling {
+        match Service::answered_by(self.packet) {
+            Some(service) => self.ruling(self.destination, self.source, service),
+            None => Ruling {
+                rule: DEFAULT_RULE,
+                refusal: DropReason::DefaultDeny,
+                log: false,
+                by_flow: false,
+            },
+        }
+    }
+
+    #[inline(always)]
+    fn ruling(&self, source: &Endpoint, destination: &Endpoint, service: Service) -> Ruling {
+        let Some((rule, record)) = classify::rule(self.tables, source, destination, service) else {
+            return Ruling::DEFECT;
+        };
+        let refusal = if record.flags & rule_flags::ALLOW != 0 {
+            DropReason::None
+        } else if rule == DEFAULT_RULE {
+            DropReason::DefaultDeny
+        } else {
+            DropReason::DeniedByRule
+        };
+        Ruling {
+            rule,
+            refusal,
+            log: record.flags & rule_flags::LOG != 0,
+            by_flow: false,
+        }
+    }
+
+    #[inline(always)]
+    fn track(&self, key: &FlowKey, source_low: bool, forward: Ruling) -> Ruling {
+        let Some((table, flow)) = self.find(key) else {
+            return self.open(key, source_low, forward);
+        };
+        if conntrack::reopens(state_of(&flow), self.packet) {
+            self.tables.remove_flow(table, key);
+            return self.open(key, source_low, forward);
+        }
+        let direction = flow.direction(source_low);
+        let ruling = match direction {
+            Direction::Initiator => forward,
+            Direction::Responder => self.backward(),
+        };
+        if !ruling.permits() && !self.monitored {
+            // The policy has changed: the session ends here. What answered in it may still open one of its own.
+            self.tables.remove_flow(table, key);
+            return match direction {
+                Direction::Initiator => ruling,
+                Direction::Responder => self.open(key, source_low, forward),
+            };
+        }
+        self.advance(table, key, &flow, direction, ruling);
+        Ruling {
+            log: false,
+            by_flow: true,
+            ..ruling
+        }
+    }
+
+    /// A flow that has not been idle for too long.
+    #[inline(always)]
+    fn find(&self, key: &FlowKey) -> Option<(FlowTable, T::FlowRef)> {
+        if let Some(flow) = self.tables.flow(FlowTable::Established, key)
+            && self.is_alive(&flow)
+        {
+            return Some((FlowTable::Established, flow));
+        }
+        let flow = self.tables.flow(FlowTable::HalfOpen, key)?;
+        self.is_alive(&flow).then_some((FlowTable::HalfOpen, flow))
+    }
+
+    /// Another CPU may have set `seen` after we read `now`: then the flow is alive, not ages old.
+    #[inline(always)]
+    fn is_alive(&self, flow: &Flow) -> bool {
+        self.now.saturating_sub(flow.seen.get()) <= self.tables.idle_nanos(state_of(flow))
+    }
+
+    #[inline(always)]
+    fn open(&self, key: &FlowKey, source_low: bool, forward: Ruling) -> Ruling {
+        if !forward.permits() && !self.monitored {
+            return forward;
+        }
+        match conntrack::open(self.packet) {
+            Opening::Flow(state) => {
+                let flow = Flow::new(
+                    state,
+                    source_low,
+                    forward.rule,
+                    self.tables.generation(),
+                    forward.refusal as u8,
+                    self.now,
+                );
+                flow.count(Direction::Initiator, self.packet.length);
+                self.tables.insert_flow(FlowTable::HalfOpen, key, &flow);
+                forward
+            }
+            Opening::Alone => forward,
+        }
+    }
+
+    #[inline(always)]
+    fn advance(&self, table: FlowTable, key: &FlowKey, flow: &Flow, direction: Direction, ruling: Ruling) {
+        let before = state_of(flow);
+        let after = conntrack::next(before, direction, self.packet);
+        if after as u8 != before as u8 {
+            flow.state.set(after as u8);
+        }
+        flow.count(direction, self.packet.length);
+        if flow.seen.get() != self.now {
+            flow.seen.set(self.now);
+        }
+        if flow.generation.get() != self.tables.generation() {
+            flow.generation.set(self.tables.generation());
+            flow.rule.set(ruling.rule);
+            flow.refusal.set(ruling.refusal as u8);
+        }
+        if matches!(table, FlowTable::HalfOpen) && conntrack::is_confirmed(after) {
+            self.tables.insert_flow(FlowTable::Established, key, &flow.clone());
+            self.tables.remove_flow(FlowTable::HalfOpen, key);
+        }
+    }
+}
+
+#[inline(always)]
+fn state_of(flow: &Flow) -> FlowState {
+    FlowState::from_code(flow.state.get())
+}
+
+/// Whether frames between two zones that the rules refuse pass all the same: one zone is in monitor mode, and none
+/// in enforce mode.
+#[inline(always)]
+pub(crate) const fn is_monitor(flags: u32) -> bool {
+    flags & (zone_flags::MONITOR | zone_flags::ENFORCE) == zone_flags::MONITOR
+}

@@ -1,0 +1,75 @@
+//! What the engine looks up, and where it keeps flows: kernel maps in one build, ordinary collections in the other.
+
+use core::ops::Deref;
+
+use crate::abi::{
+    CellBlock, Endpoint, Flow, FlowKey, FlowState, Host, Lan, Port, ProfileBlock, Rule, ServiceBlock, TrieNode,
+    VlanTable, Zone,
+};
+
+/// Which of the two flow tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlowTable {
+    /// Flows that have been answered.
+    Established,
+    /// Flows that have not: a flood of these evicts none of the others.
+    HalfOpen,
+}
+
+/// The maps of one policy generation, and the flow tables that all generations share.
+///
+/// A policy table answers `None` outside of its bounds, which the compiler rules out.
+/// [`abi`](crate::abi) explains how the tables hang together.
+pub trait Tables {
+    /// A flow that stays valid while it is looked at, even when another CPU removes it meanwhile.
+    type FlowRef: Deref<Target = Flow>;
+
+    /// Bits of `settings_flags`.
+    fn flags(&self) -> u32;
+    /// Number of this generation.
+    fn generation(&self) -> u32;
+    /// `port_mask` of the settings.
+    fn port_mask(&self) -> u32;
+    /// `row_blocks` of the settings.
+    fn row_blocks(&self) -> u32;
+    /// `column_blocks` of the settings.
+    fn column_blocks(&self) -> u32;
+    /// Nanoseconds without a frame after which a flow in `state` is forgotten.
+    fn idle_nanos(&self, state: FlowState) -> u64;
+
+    /// A slot of the port table.
+    fn port(&self, index: u32) -> Option<&Port>;
+    /// A table of VLAN ids.
+    fn vlans(&self, index: u32) -> Option<&VlanTable>;
+    /// A LAN.
+    fn lan(&self, index: u32) -> Option<&Lan>;
+    /// A trie node.
+    fn node(&self, index: u32) -> Option<&TrieNode>;
+    /// A single address under a trie entry.
+    fn host(&self, index: u32) -> Option<&Host>;
+    /// An endpoint.
+    fn endpoint(&self, index: u32) -> Option<&Endpoint>;
+    /// A zone.
+    fn zone(&self, index: u32) -> Option<&Zone>;
+    /// The block of profiles for a source identity and 256 destination identities.
+    fn row(&self, index: u32) -> Option<u32>;
+    /// A block of profiles.
+    fn profiles(&self, index: u32) -> Option<&ProfileBlock>;
+    /// The service class of a protocol, or its first block of ports.
+    fn protocol(&self, protocol: u8) -> Option<u32>;
+    /// A block of service classes.
+    fn services(&self, index: u32) -> Option<&ServiceBlock>;
+    /// The block of cells for a profile and 256 service classes.
+    fn column(&self, index: u32) -> Option<u32>;
+    /// A block of cells.
+    fn cells(&self, index: u32) -> Option<&CellBlock>;
+    /// A rule.
+    fn rule(&self, index: u32) -> Option<&Rule>;
+
+    /// The flow with this key.
+    fn flow(&self, table: FlowTable, key: &FlowKey) -> Option<Self::FlowRef>;
+    /// Enters a flow, in place of one with the same key. A failure is counted there, and changes no verdict.
+    fn insert_flow(&self, table: FlowTable, key: &FlowKey, flow: &Flow);
+    /// Removes a flow, if it is there.
+    fn remove_flow(&self, table: FlowTable, key: &FlowKey);
+}

@@ -1,0 +1,83 @@
+//! The maps. Private ones belong to one generation and are sized at load; shared ones are pinned and outlive it.
+//!
+//! `enforcer_common::abi` explains what they hold.
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, RingBuf};
+use enforcer_common::abi::{
+    CellBlock, Counter, EVENT_BUCKETS, Endpoint, Flow, FlowKey, Host, Lan, Meta, Name, Port, ProfileBlock, Rule,
+    ServiceBlock, Settings, Stat, TrieNode, VlanTable, Zone,
+};
+use enforcer_common::shared::Shared;
+
+/// Filled in by the controller before the load. Always read with `read_volatile`, or the compiler would fold the
+/// zeroes that stand here into the code.
+#[unsafe(no_mangle)]
+pub(crate) static SETTINGS: Settings = Settings {
+    tick_nanos: 0,
+    generation: 0,
+    port_mask: 0,
+    row_blocks: 0,
+    column_blocks: 0,
+    flags: 0,
+    event_interval: 0,
+    idle_seconds: [0; 8],
+};
+
+// Private to a generation. One entry here; the controller sets the real size at load.
+#[map]
+pub(crate) static PORTS: Array<Port> = Array::with_max_entries(1, 0);
+#[map]
+pub(crate) static VLANS: Array<VlanTable> = Array::with_max_entries(1, 0);
+#[map]
+pub(crate) static LANS: Array<Lan> = Array::with_max_entries(1, 0);
+#[map]
+pub(crate) static TRIE: Array<TrieNode> = Array::with_max_entries(1, 0);
+#[map]
+pub(crate) static HOSTS: Array<Host> = Array::with_max_entries(1, 0);
+#[map]
+pub(crate) static ENDPOINTS: Array<Endpoint> = Array::with_max_entries(1, 0);
+#[map]
+pub(crate) static ZONES: Array<Zone> = Array::with_max_entries(1, 0);
+#[map]
+pub(crate) static ROWS: Array<u32> = Array::with_max_entries(1, 0);
+#[map]
+pub(crate) static PROFILES: Array<ProfileBlock> = Array::with_max_entries(1, 0);
+#[map]
+pub(crate) static PROTOCOLS: Array<u32> = Array::with_max_entries(256, 0);
+#[map]
+pub(crate) static SERVICES: Array<ServiceBlock> = Array::with_max_entries(1, 0);
+#[map]
+pub(crate) static COLUMNS: Array<u32> = Array::with_max_entries(1, 0);
+#[map]
+pub(crate) static CELLS: Array<CellBlock> = Array::with_max_entries(1, 0);
+#[map]
+pub(crate) static RULES: Array<Rule> = Array::with_max_entries(1, 0);
+
+// Shared by all generations.
+#[map]
+pub(crate) static FLOWS: LruHashMap<FlowKey, Flow> = LruHashMap::with_max_entries(1, 0);
+#[map]
+pub(crate) static HALF_OPEN: LruHashMap<FlowKey, Flow> = LruHashMap::with_max_entries(1, 0);
+#[map]
+pub(crate) static PORT_COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+pub(crate) static DROP_COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+pub(crate) static RULE_COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+pub(crate) static STATS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Stat::COUNT, 0);
+#[map]
+pub(crate) static EVENT_LIMITS: Array<Shared<u64>> = Array::with_max_entries(EVENT_BUCKETS, 0);
+#[map]
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
+
+// Written and read by the controller only: what lives in the kernel beside the counters that it explains.
+#[map]
+pub(crate) static NAMES_ZONES: Array<Name> = Array::with_max_entries(1, 0);
+#[map]
+pub(crate) static NAMES_RULES: Array<Name> = Array::with_max_entries(1, 0);
+#[map]
+pub(crate) static NAMES_PORTS: Array<Name> = Array::with_max_entries(1, 0);
+#[map]
+pub(crate) static META: Array<Meta> = Array::with_max_entries(1, 0);
