@@ -1,4 +1,5 @@
 //! The controller.
 
 pub mod diagnostics;
+pub mod engine;
 pub mod policy;

@@ -1,0 +1,168 @@
+//! The packet engine in userspace: the same `decide` as in the kernel, on the tables of a [`TableSet`] and on
+//! ordinary hash maps for the flows. Runs without root; serves tests, explanations and simulations.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use enforcer_common::abi::{
+    CellBlock, Endpoint, Flow, FlowKey, FlowState, Host, Lan, Port, ProfileBlock, Rule, ServiceBlock, TrieNode,
+    VlanTable, Zone, settings_flags,
+};
+use enforcer_common::packet::Packet;
+use enforcer_common::pipeline::{self, Decision};
+use enforcer_common::tables::{FlowTable, Tables};
+
+use crate::policy::TableSet;
+
+/// Flows in a table, by key.
+type Flows = RefCell<HashMap<FlowKey, Rc<Flow>>>;
+
+/// One policy generation with its own flows.
+///
+/// Unlike the kernel's tables, the flow tables here have no bound: a flow is forgotten when it expires, never to
+/// make room.
+pub struct Engine {
+    tables: TableSet,
+    ports: Vec<Port>,
+    flags: u32,
+    generation: u32,
+    idle_seconds: [u32; 8],
+    established: Flows,
+    half_open: Flows,
+}
+
+impl Engine {
+    /// An engine for `tables`. The slot of an interface in `ports` is its index, cut to the length of `ports`, which
+    /// is a power of two.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub fn new(tables: TableSet, ports: Vec<Port>) -> Self {
+        assert!(ports.len().is_power_of_two(), "the port table is indexed by a mask");
+        Self {
+            tables,
+            ports,
+            flags: settings_flags::FLOWS,
+            generation: 1,
+            idle_seconds: FlowState::ALL.map(FlowState::default_idle_seconds),
+            established: Flows::default(),
+            half_open: Flows::default(),
+        }
+    }
+
+    /// Puts a new generation in force, and keeps the flows, as a swap in the kernel does.
+    pub fn swap(&mut self, tables: TableSet) {
+        self.tables = tables;
+        self.generation += 1;
+    }
+
+    /// Keeps flows, or decides every frame alone.
+    pub fn track_flows(&mut self, track: bool) {
+        self.flags = if track { settings_flags::FLOWS } else { 0 };
+    }
+
+    /// The tables in force.
+    pub fn tables(&self) -> &TableSet {
+        &self.tables
+    }
+
+    /// Decides a frame that came in by interface `ifindex` at `now`, in nanoseconds of any clock that does not jump.
+    pub fn decide(&self, frame: &[u8], ifindex: u32, now: u64) -> (Decision, Packet) {
+        let mut packet = Packet::default();
+        let decision = pipeline::decide(frame, ifindex, now, self, &mut packet);
+        (decision, packet)
+    }
+
+    /// The flows of a table, in no particular order.
+    pub fn flows(&self, table: FlowTable) -> Vec<(FlowKey, Rc<Flow>)> {
+        self.flow_table(table)
+            .borrow()
+            .iter()
+            .map(|(key, flow)| (*key, Rc::clone(flow)))
+            .collect()
+    }
+
+    fn flow_table(&self, table: FlowTable) -> &Flows {
+        match table {
+            FlowTable::Established => &self.established,
+            FlowTable::HalfOpen => &self.half_open,
+        }
+    }
+}
+
+impl Tables for Engine {
+    type FlowRef = Rc<Flow>;
+
+    fn flags(&self) -> u32 {
+        self.flags
+    }
+    fn generation(&self) -> u32 {
+        self.generation
+    }
+    fn port_mask(&self) -> u32 {
+        self.ports.len() as u32 - 1
+    }
+    fn row_blocks(&self) -> u32 {
+        self.tables.row_blocks
+    }
+    fn column_blocks(&self) -> u32 {
+        self.tables.column_blocks
+    }
+    fn idle_nanos(&self, state: FlowState) -> u64 {
+        u64::from(self.idle_seconds[state as usize]) * 1_000_000_000
+    }
+
+    fn port(&self, index: u32) -> Option<&Port> {
+        self.ports.get(index as usize)
+    }
+    fn vlans(&self, index: u32) -> Option<&VlanTable> {
+        self.tables.vlans.get(index as usize)
+    }
+    fn lan(&self, index: u32) -> Option<&Lan> {
+        self.tables.lans.get(index as usize)
+    }
+    fn node(&self, index: u32) -> Option<&TrieNode> {
+        self.tables.trie.get(index as usize)
+    }
+    fn host(&self, index: u32) -> Option<&Host> {
+        self.tables.hosts.get(index as usize)
+    }
+    fn endpoint(&self, index: u32) -> Option<&Endpoint> {
+        self.tables.endpoints.get(index as usize)
+    }
+    fn zone(&self, index: u32) -> Option<&Zone> {
+        self.tables.zones.get(index as usize)
+    }
+    fn row(&self, index: u32) -> Option<u32> {
+        self.tables.rows.get(index as usize).copied()
+    }
+    fn profiles(&self, index: u32) -> Option<&ProfileBlock> {
+        self.tables.profiles.get(index as usize)
+    }
+    fn protocol(&self, protocol: u8) -> Option<u32> {
+        Some(self.tables.protocols[usize::from(protocol)])
+    }
+    fn services(&self, index: u32) -> Option<&ServiceBlock> {
+        self.tables.services.get(index as usize)
+    }
+    fn column(&self, index: u32) -> Option<u32> {
+        self.tables.columns.get(index as usize).copied()
+    }
+    fn cells(&self, index: u32) -> Option<&CellBlock> {
+        self.tables.cells.get(index as usize)
+    }
+    fn rule(&self, index: u32) -> Option<&Rule> {
+        self.tables.rules.get(index as usize)
+    }
+
+    fn flow(&self, table: FlowTable, key: &FlowKey) -> Option<Rc<Flow>> {
+        self.flow_table(table).borrow().get(key).cloned()
+    }
+    fn insert_flow(&self, table: FlowTable, key: &FlowKey, flow: &Flow) {
+        self.flow_table(table).borrow_mut().insert(*key, Rc::new(flow.clone()));
+    }
+    fn remove_flow(&self, table: FlowTable, key: &FlowKey) {
+        self.flow_table(table).borrow_mut().remove(key);
+    }
+}
