@@ -43,8 +43,7 @@ pub fn packet() -> Builder {
 /// # Panics
 /// When the text is not an IP address: tests write addresses as literals.
 pub fn address(text: &str) -> IpAddr {
-    text.parse()
-        .unwrap_or_else(|_| panic!("not an IP address: {text}"))
+    text.parse().unwrap_or_else(|_| panic!("not an IP address: {text}"))
 }
 
 /// A frame in the making. Each method adds or sets one part, and the order of calls does not matter, except among
@@ -103,7 +102,11 @@ enum Transport {
         length: Option<u16>,
     },
     /// ICMP or ICMPv6 by the family of the addresses; `rest` is the second word of the header.
-    Icmp { kind: u8, code: u8, rest: [u8; 4] },
+    Icmp {
+        kind: u8,
+        code: u8,
+        rest: [u8; 4],
+    },
 }
 
 impl Default for Builder {
@@ -375,11 +378,7 @@ impl Builder {
         let mut rest = [0; 4];
         rest[..2].copy_from_slice(&id.to_be_bytes());
         rest[2..].copy_from_slice(&sequence.to_be_bytes());
-        self.transport = Transport::Icmp {
-            kind,
-            code: 0,
-            rest,
-        };
+        self.transport = Transport::Icmp { kind, code: 0, rest };
         self
     }
 
@@ -397,6 +396,5 @@ impl Builder {
 }
 
 fn ipv4(text: &str) -> Ipv4Addr {
-    text.parse()
-        .unwrap_or_else(|_| panic!("not an IPv4 address: {text}"))
+    text.parse().unwrap_or_else(|_| panic!("not an IPv4 address: {text}"))
 }

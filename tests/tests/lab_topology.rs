@@ -70,10 +70,7 @@ fn sockets_show_frames_with_their_tags() -> Result<()> {
     let lab = lab()?;
     let (front, behind) = (lab.in_front_of_the_gateway()?, lab.behind_the_gateway()?);
     for frame in [
-        packet()
-            .ip("10.10.110.21", "10.20.5.10")
-            .udp(1, 2)
-            .payload(b"untagged"),
+        packet().ip("10.10.110.21", "10.20.5.10").udp(1, 2).payload(b"untagged"),
         packet()
             .vlan(110)
             .ip("10.10.110.21", "10.20.5.10")

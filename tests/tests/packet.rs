@@ -32,12 +32,7 @@ fn tcp_in_two_tags_has_right_checksums() {
         panic!("TCP expected")
     };
     assert_eq!(
-        (
-            tcp.source_port(),
-            tcp.destination_port(),
-            tcp.syn(),
-            tcp.ack()
-        ),
+        (tcp.source_port(), tcp.destination_port(), tcp.syn(), tcp.ack()),
         (40_000, 443, true, false)
     );
     assert_eq!(
@@ -78,20 +73,12 @@ fn udp_behind_extension_headers_has_a_right_checksum() {
 
 #[test]
 fn echo_requests_of_both_families_have_right_checksums() {
-    let four = packet()
-        .ip("10.0.0.1", "10.0.0.2")
-        .echo(7, 1)
-        .payload(b"hello")
-        .build();
+    let four = packet().ip("10.0.0.1", "10.0.0.2").echo(7, 1).payload(b"hello").build();
     let Some(TransportSlice::Icmpv4(message)) = parsed(&four).transport else {
         panic!("ICMP expected")
     };
     assert!(message.header().icmp_type.calc_checksum(message.payload()) == message.checksum());
-    let six = packet()
-        .ip("fd00::1", "fd00::2")
-        .echo(7, 1)
-        .payload(b"hello")
-        .build();
+    let six = packet().ip("fd00::1", "fd00::2").echo(7, 1).payload(b"hello").build();
     let packet = parsed(&six);
     let Some(NetSlice::Ipv6(ip)) = &packet.net else {
         panic!("IPv6 expected")
@@ -147,13 +134,7 @@ fn arp_and_raw_frames_are_laid_out_as_written() {
     assert_eq!(message.target_protocol_addr(), [10, 10, 110, 1]);
     let spanning_tree = packet().llc().payload([0x42, 0x42, 3]).build();
     assert_eq!(spanning_tree[12..], [0, 3, 0x42, 0x42, 3]);
-    let three_tags = packet()
-        .vlan(1)
-        .vlan(2)
-        .vlan(3)
-        .ethertype(0x88cc)
-        .build()
-        .padded(60);
+    let three_tags = packet().vlan(1).vlan(2).vlan(3).ethertype(0x88cc).build().padded(60);
     assert_eq!(three_tags.network, 26);
     assert_eq!(three_tags.len(), 60);
 }

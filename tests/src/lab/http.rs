@@ -24,12 +24,7 @@ pub fn http_get(server: SocketAddr, path: &str) -> io::Result<HttpResponse> {
     )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    let malformed = || {
-        io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("not an HTTP answer: {answer:.80}"),
-        )
-    };
+    let malformed = || io::Error::new(io::ErrorKind::InvalidData, format!("not an HTTP answer: {answer:.80}"));
     let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(malformed)?;
     let status = head
         .split(' ')

@@ -61,9 +61,7 @@ impl Namespace {
                 .expect("making a namespace does not panic")
         });
         let (network, mounts) = made.with_context(|| {
-            format!(
-                "cannot make network namespace {name}: the lab wants to be root (CAP_SYS_ADMIN)"
-            )
+            format!("cannot make network namespace {name}: the lab wants to be root (CAP_SYS_ADMIN)")
         })?;
         let namespace = Self {
             name: name.to_owned(),
@@ -89,8 +87,7 @@ impl Namespace {
                 .unwrap_or_else(|error| panic!("cannot enter namespace {}: {error}", self.name));
             work()
         };
-        thread::scope(|scope| scope.spawn(inside).join())
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        thread::scope(|scope| scope.spawn(inside).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
     /// A command that will run inside of the namespace. It dies with the thread that starts it.
@@ -132,10 +129,6 @@ impl Namespace {
 
     /// A path by which `ip` finds the namespace while this process lives.
     pub(super) fn path(&self) -> String {
-        format!(
-            "/proc/{}/fd/{}",
-            std::process::id(),
-            self.network.as_raw_fd()
-        )
+        format!("/proc/{}/fd/{}", std::process::id(), self.network.as_raw_fd())
     }
 }

@@ -29,9 +29,7 @@ pub struct Device {
 impl Device {
     /// The gateway's address in the device's subnet.
     pub fn gateway(&self) -> Ipv4Addr {
-        let mask = u32::MAX
-            .checked_shl(32 - u32::from(self.prefix))
-            .unwrap_or(0);
+        let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0);
         Ipv4Addr::from((u32::from(self.address) & mask) + 1)
     }
 }
@@ -57,8 +55,7 @@ impl Plan {
         let parsed = address
             .split_once('/')
             .and_then(|(address, prefix)| Some((address.parse().ok()?, prefix.parse().ok()?)));
-        let (address, prefix) =
-            parsed.unwrap_or_else(|| panic!("not an address with a prefix length: {address}"));
+        let (address, prefix) = parsed.unwrap_or_else(|| panic!("not an address with a prefix length: {address}"));
         self.devices.push(Device {
             name: name.to_owned(),
             vlan,
@@ -102,15 +99,12 @@ impl Lab {
         let mut devices = Vec::new();
         let mut known = Routes::default();
         for device in plan {
-            let (namespace, port) =
-                plug_in(&device).with_context(|| format!("device {}", device.name))?;
+            let (namespace, port) = plug_in(&device).with_context(|| format!("device {}", device.name))?;
             let own = known.own.entry(device.vlan).or_default();
             if !own.contains(&device.gateway()) {
                 own.push(device.gateway());
             }
-            known
-                .hosts
-                .insert(device.address, (device.vlan, device.mac));
+            known.hosts.insert(device.address, (device.vlan, device.mac));
             ports.push(port);
             devices.push((device, namespace));
         }
@@ -218,14 +212,11 @@ mod tests {
 
     #[test]
     fn the_gateway_has_the_first_address_of_the_subnet() {
-        let plan = Plan::new()
-            .device("pump", 110, [2; 6], "10.10.110.21/24")
-            .device("guest", 190, [3; 6], "10.90.7.9/16");
-        let gateways: Vec<String> = plan
-            .devices
-            .iter()
-            .map(|device| device.gateway().to_string())
-            .collect();
+        let plan =
+            Plan::new()
+                .device("pump", 110, [2; 6], "10.10.110.21/24")
+                .device("guest", 190, [3; 6], "10.90.7.9/16");
+        let gateways: Vec<String> = plan.devices.iter().map(|device| device.gateway().to_string()).collect();
         assert_eq!(gateways, ["10.10.110.1", "10.90.0.1"]);
     }
 }

@@ -44,11 +44,7 @@ impl Process {
             .with_context(|| format!("cannot run {}", command.get_program().display()))?;
         let output = Output::read(child.stdout.take().context("no standard output")?);
         let errors = Output::read(child.stderr.take().context("no standard error")?);
-        Ok(Self {
-            child,
-            output,
-            errors,
-        })
+        Ok(Self { child, output, errors })
     }
 
     /// Lines of standard output.
@@ -146,12 +142,7 @@ impl Output {
     }
 
     /// The first line, from number `from` on, that `wanted` makes something of.
-    pub fn wait_for<T>(
-        &self,
-        from: usize,
-        limit: Duration,
-        mut wanted: impl FnMut(&str) -> Option<T>,
-    ) -> Option<T> {
+    pub fn wait_for<T>(&self, from: usize, limit: Duration, mut wanted: impl FnMut(&str) -> Option<T>) -> Option<T> {
         let end = Instant::now() + limit;
         let mut next = from;
         let mut lines = lock(&self.lines.0);
@@ -203,8 +194,7 @@ mod tests {
 
     #[test]
     fn signals_reach_it_and_waiting_is_bounded() {
-        let mut process =
-            shell("trap 'echo again' HUP; echo ready; while true; do sleep 0.01; done");
+        let mut process = shell("trap 'echo again' HUP; echo ready; while true; do sleep 0.01; done");
         assert!(
             process
                 .output()

@@ -39,9 +39,7 @@ impl Router {
         let step = move || {
             readable(&[trunk.as_fd()], PATIENCE).expect("polling the trunk");
             while let Ok(Some(frame)) = trunk.receive() {
-                if let Some(answer) =
-                    without_tag(frame).and_then(|(vlan, frame)| routes.answer(vlan, frame))
-                {
+                if let Some(answer) = without_tag(frame).and_then(|(vlan, frame)| routes.answer(vlan, frame)) {
                     // A trunk that goes down loses frames, as a real one does.
                     let _ = trunk.send(&answer);
                 }
@@ -64,9 +62,7 @@ impl Routes {
     }
 
     fn is_own(&self, vlan: u16, address: Ipv4Addr) -> bool {
-        self.own
-            .get(&vlan)
-            .is_some_and(|own| own.contains(&address))
+        self.own.get(&vlan).is_some_and(|own| own.contains(&address))
     }
 
     fn answer_arp(&self, vlan: u16, frame: &[u8]) -> Option<Vec<u8>> {
@@ -118,10 +114,7 @@ fn echo_reply(vlan: u16, frame: &[u8], transport: usize) -> Option<Vec<u8>> {
     }
     let number = |at: usize| u16::from_be_bytes([message[at], message[at + 1]]);
     let asker: Mac = frame[6..12].try_into().ok()?;
-    let (from, to) = (
-        ipv4(&frame[30..34]).to_string(),
-        ipv4(&frame[26..30]).to_string(),
-    );
+    let (from, to) = (ipv4(&frame[30..34]).to_string(), ipv4(&frame[26..30]).to_string());
     let reply = packet().vlan(vlan).macs(GATEWAY_MAC, asker).ip(&from, &to);
     Some(
         reply
@@ -182,10 +175,7 @@ mod tests {
 
     #[test]
     fn answers_for_its_own_address_in_the_right_vlan_only() {
-        let request = packet()
-            .vlan(110)
-            .arp_request("10.10.110.21", "10.10.110.1")
-            .build();
+        let request = packet().vlan(110).arp_request("10.10.110.21", "10.10.110.1").build();
         let reply = packet().macs(GATEWAY_MAC, SOURCE_MAC).vlan(110).arp(
             arp::REPLY,
             (GATEWAY_MAC, "10.10.110.1"),
@@ -193,12 +183,7 @@ mod tests {
         );
         assert_eq!(answer(&request), Some(reply.build().bytes));
         assert_eq!(
-            answer(
-                &packet()
-                    .vlan(205)
-                    .arp_request("10.10.110.21", "10.10.110.1")
-                    .build()
-            ),
+            answer(&packet().vlan(205).arp_request("10.10.110.21", "10.10.110.1").build()),
             None
         );
         let request = packet()

@@ -54,8 +54,7 @@ struct Fabric {
 
 impl Fabric {
     fn step(&mut self) {
-        let mut sources: Vec<BorrowedFd<'_>> =
-            self.ports.iter().map(|port| port.cable.as_fd()).collect();
+        let mut sources: Vec<BorrowedFd<'_>> = self.ports.iter().map(|port| port.cable.as_fd()).collect();
         sources.push(self.uplink.as_fd());
         let ready = readable(&sources, PATIENCE).expect("polling the switch ports");
         for (source, _) in ready.iter().enumerate().filter(|(_, ready)| **ready) {
@@ -138,11 +137,7 @@ mod tests {
 
     #[test]
     fn tags_are_put_in_and_taken_out() {
-        let plain = packet()
-            .ip("10.0.0.1", "10.0.0.2")
-            .udp(1, 2)
-            .payload(b"x")
-            .build();
+        let plain = packet().ip("10.0.0.1", "10.0.0.2").udp(1, 2).payload(b"x").build();
         let tagged = packet()
             .vlan(110)
             .ip("10.0.0.1", "10.0.0.2")

@@ -25,12 +25,7 @@ fn check(result: libc::c_int) -> io::Result<libc::c_int> {
 
 /// A name for the kernel.
 fn text(name: &str) -> io::Result<CString> {
-    CString::new(name).map_err(|_| {
-        io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!("a zero octet in {name:?}"),
-        )
-    })
+    CString::new(name).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, format!("a zero octet in {name:?}")))
 }
 
 /// An interface request with the name filled in.

@@ -17,10 +17,7 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Starts a thread that calls `work` again and again; each call returns within [`PATIENCE`].
-    pub(super) fn start(
-        name: &str,
-        mut work: impl FnMut() + Send + 'static,
-    ) -> std::io::Result<Self> {
+    pub(super) fn start(name: &str, mut work: impl FnMut() + Send + 'static) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let told = stop.clone();
         let body = move || {

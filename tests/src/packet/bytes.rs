@@ -38,43 +38,19 @@ pub(super) fn assemble(parts: &Builder) -> Frame {
     let network = bytes.len() + 2;
     let (kind, header, body) = match &parts.network {
         Network::Raw(kind) => (*kind, Vec::new(), parts.payload.clone()),
-        Network::Length => (
-            parts.payload.len() as u16,
-            Vec::new(),
-            parts.payload.clone(),
-        ),
+        Network::Length => (parts.payload.len() as u16, Vec::new(), parts.payload.clone()),
         Network::Arp {
             operation,
             sender,
             target,
-        } => (
-            ethertype::ARP,
-            Vec::new(),
-            arp(*operation, *sender, *target),
-        ),
+        } => (ethertype::ARP, Vec::new(), arp(*operation, *sender, *target)),
         Network::V4(source, destination) => {
-            let body = transport(
-                parts,
-                &[source.octets(), destination.octets()].concat(),
-                false,
-            );
-            (
-                ethertype::IPV4,
-                ipv4(parts, *source, *destination, body.len()),
-                body,
-            )
+            let body = transport(parts, &[source.octets(), destination.octets()].concat(), false);
+            (ethertype::IPV4, ipv4(parts, *source, *destination, body.len()), body)
         }
         Network::V6(source, destination) => {
-            let body = transport(
-                parts,
-                &[source.octets(), destination.octets()].concat(),
-                true,
-            );
-            (
-                ethertype::IPV6,
-                ipv6(parts, *source, *destination, body.len()),
-                body,
-            )
+            let body = transport(parts, &[source.octets(), destination.octets()].concat(), true);
+            (ethertype::IPV6, ipv6(parts, *source, *destination, body.len()), body)
         }
     };
     bytes.extend(kind.to_be_bytes());
@@ -115,10 +91,7 @@ fn protocol_number(parts: &Builder, six: bool) -> u8 {
 
 fn ipv4(parts: &Builder, source: Ipv4Addr, destination: Ipv4Addr, body: usize) -> Vec<u8> {
     let length = 20 + parts.options.len();
-    assert!(
-        length <= 60,
-        "an IPv4 header has at most 40 octets of options"
-    );
+    assert!(length <= 60, "an IPv4 header has at most 40 octets of options");
     let fragment = parts.fragment.unwrap_or(Fragment {
         id: 0,
         offset: 0,
@@ -153,10 +126,7 @@ fn ipv6(parts: &Builder, source: Ipv6Addr, destination: Ipv6Addr, body: usize) -
     let class = parts.traffic_class;
     let mut header = vec![0x60 | class >> 4, class << 4, 0, 0];
     header.extend(((extensions.len() + body) as u16).to_be_bytes());
-    header.extend([
-        chain.first().map_or(last, |(kind, _)| *kind),
-        parts.time_to_live,
-    ]);
+    header.extend([chain.first().map_or(last, |(kind, _)| *kind), parts.time_to_live]);
     header.extend(source.octets());
     header.extend(destination.octets());
     header.extend(extensions);
@@ -188,31 +158,15 @@ fn transport(parts: &Builder, addresses: &[u8], six: bool) -> Vec<u8> {
             let mut header = [ports[0].to_be_bytes(), ports[1].to_be_bytes()].concat();
             header.extend(sequence.to_be_bytes());
             header.extend(acknowledgement.to_be_bytes());
-            header.extend([
-                (((20 + options.len()) / 4) << 4) as u8,
-                *flags,
-                0xff,
-                0xff,
-                0,
-                0,
-                0,
-                0,
-            ]);
+            header.extend([(((20 + options.len()) / 4) << 4) as u8, *flags, 0xff, 0xff, 0, 0, 0, 0]);
             header.extend(options);
             (header, Some(16))
         }
         Transport::Udp { ports, length } => {
             let length = length.unwrap_or(8 + parts.payload.len() as u16);
-            (
-                [ports[0], ports[1], length, 0]
-                    .map(u16::to_be_bytes)
-                    .concat(),
-                Some(6),
-            )
+            ([ports[0], ports[1], length, 0].map(u16::to_be_bytes).concat(), Some(6))
         }
-        Transport::Icmp { kind, code, rest } => {
-            ([&[*kind, *code, 0, 0][..], rest].concat(), Some(2))
-        }
+        Transport::Icmp { kind, code, rest } => ([&[*kind, *code, 0, 0][..], rest].concat(), Some(2)),
     };
     bytes.extend(&parts.payload);
     if let Some(at) = sum_at {

@@ -30,12 +30,8 @@ pub(in crate::lab) fn new_mounts(mounts: &[Mount]) -> io::Result<OwnedFd> {
     check(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
     mount("none", "/", None, libc::MS_REC | libc::MS_PRIVATE)?;
     for Mount { kind, place } in mounts {
-        mount(kind, place, Some(kind), 0).map_err(|error| {
-            io::Error::new(
-                error.kind(),
-                format!("cannot mount {kind} on {place}: {error}"),
-            )
-        })?;
+        mount(kind, place, Some(kind), 0)
+            .map_err(|error| io::Error::new(error.kind(), format!("cannot mount {kind} on {place}: {error}")))?;
     }
     Ok(File::open("/proc/thread-self/ns/mnt")?.into())
 }
@@ -50,10 +46,7 @@ fn mount(source: &str, place: &str, kind: Option<&str>, flags: libc::c_ulong) ->
 }
 
 /// Moves the calling thread into these namespaces.
-pub(in crate::lab) fn enter(
-    network: BorrowedFd<'_>,
-    mounts: Option<BorrowedFd<'_>>,
-) -> io::Result<()> {
+pub(in crate::lab) fn enter(network: BorrowedFd<'_>, mounts: Option<BorrowedFd<'_>>) -> io::Result<()> {
     enter_raw(network.as_raw_fd(), mounts.map(|mounts| mounts.as_raw_fd()))
 }
 
@@ -73,11 +66,7 @@ fn enter_raw(network: RawFd, mounts: Option<RawFd>) -> io::Result<()> {
 /// Lets a command run in these namespaces, and die with the thread that starts it.
 ///
 /// The descriptors must stay open until the command has been started.
-pub(in crate::lab) fn in_namespaces(
-    command: &mut Command,
-    network: BorrowedFd<'_>,
-    mounts: Option<BorrowedFd<'_>>,
-) {
+pub(in crate::lab) fn in_namespaces(command: &mut Command, network: BorrowedFd<'_>, mounts: Option<BorrowedFd<'_>>) {
     let (network, mounts) = (network.as_raw_fd(), mounts.map(|mounts| mounts.as_raw_fd()));
     let hook = move || {
         enter_raw(network, mounts)?;

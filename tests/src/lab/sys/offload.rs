@@ -57,10 +57,7 @@ pub fn vlan_offload(interface: &str, offload: Offload) -> io::Result<bool> {
     match offload {
         Offload::TransmitVlan => Ok(flags.value & FLAG_TRANSMIT_VLAN != 0),
         Offload::ReceiveVlan => Ok(flags.value & FLAG_RECEIVE_VLAN != 0),
-        _ => Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "not a VLAN offload",
-        )),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a VLAN offload")),
     }
 }
 
@@ -70,11 +67,7 @@ fn set_flag(interface: &str, flag: u32, on: bool) -> io::Result<()> {
         value: 0,
     };
     ethtool(interface, &mut flags)?;
-    let value = if on {
-        flags.value | flag
-    } else {
-        flags.value & !flag
-    };
+    let value = if on { flags.value | flag } else { flags.value & !flag };
     ethtool(
         interface,
         &mut EthtoolValue {

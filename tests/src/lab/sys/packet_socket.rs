@@ -61,9 +61,7 @@ impl PacketSocket {
     fn set(&self, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
         let length = size_of_val(&value) as libc::socklen_t;
         // SAFETY: value and length belong together and outlive the call.
-        check(unsafe {
-            libc::setsockopt(self.raw(), level, option, (&raw const value).cast(), length)
-        })?;
+        check(unsafe { libc::setsockopt(self.raw(), level, option, (&raw const value).cast(), length) })?;
         Ok(())
     }
 
@@ -108,8 +106,7 @@ impl PacketSocket {
             };
         }
         if message.msg_flags & libc::MSG_TRUNC != 0 {
-            let problem =
-                "a frame of more than 16 KiB: merged segments? Switch GRO off on the receiver";
+            let problem = "a frame of more than 16 KiB: merged segments? Switch GRO off on the receiver";
             return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
         }
         frame.truncate(length.cast_unsigned());
@@ -122,11 +119,7 @@ impl PacketSocket {
     }
 
     /// The next frame that `wanted` accepts, others thrown away; `None` when the time is up.
-    pub fn wait_for(
-        &self,
-        limit: Duration,
-        mut wanted: impl FnMut(&[u8]) -> bool,
-    ) -> io::Result<Option<Vec<u8>>> {
+    pub fn wait_for(&self, limit: Duration, mut wanted: impl FnMut(&[u8]) -> bool) -> io::Result<Option<Vec<u8>>> {
         let end = Instant::now() + limit;
         loop {
             while let Some(frame) = self.receive()? {
@@ -176,17 +169,12 @@ fn tag_beside(message: &libc::msghdr) -> Option<[u8; 4]> {
     // SAFETY: not null, so the macro vouches for a whole header inside the control buffer.
     let control = unsafe { header.as_ref() }?;
     let whole = control.cmsg_len as usize >= size_of::<libc::tpacket_auxdata>();
-    if (control.cmsg_level, control.cmsg_type, whole)
-        != (libc::SOL_PACKET, libc::PACKET_AUXDATA, true)
-    {
+    if (control.cmsg_level, control.cmsg_type, whole) != (libc::SOL_PACKET, libc::PACKET_AUXDATA, true) {
         return None;
     }
     // SAFETY: the message is of the right kind and as long as the structure that is read from behind its header.
-    let beside: libc::tpacket_auxdata = unsafe {
-        libc::CMSG_DATA(header)
-            .cast::<libc::tpacket_auxdata>()
-            .read_unaligned()
-    };
+    let beside: libc::tpacket_auxdata =
+        unsafe { libc::CMSG_DATA(header).cast::<libc::tpacket_auxdata>().read_unaligned() };
     if beside.tp_status & libc::TP_STATUS_VLAN_VALID == 0 {
         return None;
     }
@@ -197,10 +185,7 @@ fn tag_beside(message: &libc::msghdr) -> Option<[u8; 4]> {
 }
 
 /// Waits until one of them can be read; says which can.
-pub(in crate::lab) fn readable(
-    descriptors: &[BorrowedFd<'_>],
-    limit: Duration,
-) -> io::Result<Vec<bool>> {
+pub(in crate::lab) fn readable(descriptors: &[BorrowedFd<'_>], limit: Duration) -> io::Result<Vec<bool>> {
     let entry = |descriptor: &BorrowedFd<'_>| libc::pollfd {
         fd: descriptor.as_raw_fd(),
         events: libc::POLLIN,

@@ -1,0 +1,191 @@
+//! Every shape of frame that the engine tells apart, with the verdict that it must get.
+//!
+//! The list is data: the userspace engine and the kernel program are both held to it, under the policy in
+//! `fixtures/shapes`. A case is a sequence of frames on flows of its own, so cases do not disturb each other.
+
+mod links;
+mod parses;
+mod sessions;
+
+use std::path::PathBuf;
+
+use enforcer_common::abi::{Port, control, port_flags};
+use enforcer_common::verdict::{DropReason, Stage, Verdict};
+
+use crate::packet::Frame;
+
+/// The interface of the port that enforces.
+pub const TRUNK: u32 = 1;
+/// The interface of the port in monitor mode.
+pub const MONITOR_TRUNK: u32 = 2;
+/// The interface of a port without VLAN 666 and without control protocols, whose untagged frames are VLAN 110.
+pub const ACCESS: u32 = 3;
+/// An interface that is no port.
+pub const NO_PORT: u32 = 7;
+
+/// The expected outcome of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// What becomes of it.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: DropReason,
+    /// Where that was settled.
+    pub stage: Stage,
+    /// Name of the rule that decided; empty when none was involved.
+    pub rule: &'static str,
+}
+
+/// A frame and what must become of it.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Interface that it comes in by.
+    pub ifindex: u32,
+    /// Its octets.
+    pub frame: Frame,
+    /// The outcome.
+    pub expected: Expected,
+}
+
+/// A named sequence of frames.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// What it shows.
+    pub name: &'static str,
+    /// In order.
+    pub steps: Vec<Step>,
+}
+
+/// A case of one frame on the trunk.
+fn case(name: &'static str, frame: impl Into<Frame>, expected: Expected) -> Case {
+    sequence(name, [(frame.into(), expected)])
+}
+
+/// A case of several frames on the trunk.
+fn sequence(name: &'static str, frames: impl IntoIterator<Item = (Frame, Expected)>) -> Case {
+    let steps = frames
+        .into_iter()
+        .map(|(frame, expected)| Step {
+            ifindex: TRUNK,
+            frame,
+            expected,
+        })
+        .collect();
+    Case { name, steps }
+}
+
+impl Case {
+    /// The same by another interface.
+    fn on(mut self, ifindex: u32) -> Self {
+        self.steps.iter_mut().for_each(|step| step.ifindex = ifindex);
+        self
+    }
+}
+
+/// Passes without a rule.
+const fn passes_at(stage: Stage) -> Expected {
+    Expected {
+        verdict: Verdict::Pass,
+        reason: DropReason::None,
+        stage,
+        rule: "",
+    }
+}
+
+/// Passes by a rule.
+const fn allowed(rule: &'static str) -> Expected {
+    Expected {
+        verdict: Verdict::Pass,
+        reason: DropReason::None,
+        stage: Stage::Policy,
+        rule,
+    }
+}
+
+/// Passes in a flow that a rule permitted.
+const fn in_flow(rule: &'static str) -> Expected {
+    Expected {
+        stage: Stage::Flow,
+        ..allowed(rule)
+    }
+}
+
+/// Dropped without a rule.
+const fn dropped(stage: Stage, reason: DropReason) -> Expected {
+    Expected {
+        verdict: Verdict::Drop,
+        reason,
+        stage,
+        rule: "",
+    }
+}
+
+/// Dropped because nothing permits it.
+const fn default_denied() -> Expected {
+    Expected {
+        verdict: Verdict::Drop,
+        reason: DropReason::DefaultDeny,
+        stage: Stage::Policy,
+        rule: "default-deny",
+    }
+}
+
+/// What would be dropped, in monitor mode.
+const fn monitored(expected: Expected) -> Expected {
+    Expected {
+        verdict: Verdict::WouldDrop,
+        ..expected
+    }
+}
+
+/// All cases.
+pub fn all() -> Vec<Case> {
+    [parses::cases(), links::cases(), sessions::cases()].concat()
+}
+
+/// Where the policy of the cases is.
+pub fn policy_path() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/shapes")
+}
+
+/// The ports of the cases, indexed by interface number.
+pub fn ports() -> Vec<Port> {
+    let every_vlan = [u64::MAX & !1, u64::MAX, u64::MAX, u64::MAX]
+        .into_iter()
+        .chain([u64::MAX; 60]);
+    let vlans: [u64; 64] = every_vlan.collect::<Vec<_>>().try_into().expect("64 words");
+    let every_protocol = control::LLDP | control::STP | control::LACP | control::EAPOL;
+    let trunk = Port {
+        ifindex: TRUNK,
+        slot: 0,
+        flags: 0,
+        control: every_protocol,
+        native_vlan: 0,
+        reserved: 0,
+        vlans,
+    };
+    let mut access = Port {
+        ifindex: ACCESS,
+        slot: 2,
+        control: 0,
+        native_vlan: 110,
+        ..trunk
+    };
+    access.vlans[666 / 64] &= !(1 << (666 % 64));
+    let empty = Port {
+        ifindex: 0,
+        slot: 0,
+        flags: 0,
+        control: 0,
+        native_vlan: 0,
+        reserved: 0,
+        vlans: [0; 64],
+    };
+    let monitor = Port {
+        ifindex: MONITOR_TRUNK,
+        slot: 1,
+        flags: port_flags::MONITOR,
+        ..trunk
+    };
+    vec![empty, trunk, monitor, access]
+}
