@@ -4,10 +4,14 @@
 //! and errors to standard error. Exit codes: 0 fine, 1 a check failed, 2 the machine or the usage is at fault.
 
 mod commands;
+mod deny;
+mod helper;
 mod linker;
 mod machine;
 mod packages;
 mod process;
+mod root;
+mod steps;
 #[cfg(test)]
 mod testing;
 mod toolchain;
@@ -30,20 +34,31 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  cargo xtask build        build the kernel program, then the controller
-  cargo xtask --help       this text
+  cargo xtask demo         a hospital in network namespaces, protected and attacked
+  cargo xtask test         every check and every test: what continuous integration runs
+  cargo xtask build        the controller with its kernel program, ready to install
   cargo xtask help build   what one command does, with examples";
 
 #[derive(Subcommand)]
 enum Command {
-    Setup(commands::setup::Arguments),
+    Demo(commands::demo::Arguments),
+    Test(commands::test::Arguments),
+    Check(commands::check::Arguments),
     Build(commands::build::Arguments),
+    Setup(commands::setup::Arguments),
+    Verify(commands::verify::Arguments),
+    Bench(commands::bench::Arguments),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Setup(arguments) => commands::setup::run(&arguments),
+        Command::Demo(arguments) => commands::demo::run(&arguments),
+        Command::Test(arguments) => commands::test::run(&arguments),
+        Command::Check(arguments) => commands::check::run(&arguments),
         Command::Build(arguments) => commands::build::run(&arguments),
+        Command::Setup(arguments) => commands::setup::run(&arguments),
+        Command::Verify(arguments) => commands::verify::run(&arguments),
+        Command::Bench(arguments) => commands::bench::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,9 +2,9 @@
 
 use crate::machine::Machine;
 use crate::process;
+use crate::root::Root;
 use anyhow::{Context, Result, bail};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 /// Programs that the lab, the tests and the demo start, and the packages that hold them.
 const PROGRAMS: [(&str, &str); 2] = [("ip", "iproute2"), ("ethtool", "ethtool")];
@@ -34,7 +34,8 @@ fn has_candidate(policy: &str) -> bool {
 
 /// Brings apt's lists up to date, as far as this user may and the mirrors answer: the old lists may do.
 pub(crate) fn refresh(machine: &dyn Machine) {
-    if let Some(mut update) = as_root(machine, Path::new("apt-get")) {
+    if let Some(root) = Root::find(machine) {
+        let mut update = root.command("apt-get");
         let update = update.args(["-qq", "update"]).stdout(std::io::stderr());
         if process::run(update).is_err() {
             eprintln!("setup: apt-get update failed; going on with the lists that are here");
@@ -52,13 +53,14 @@ pub(crate) fn install(machine: &dyn Machine, packages: &[String]) -> Result<()> 
              `{by_hand}` would, and run `cargo xtask setup` again"
         );
     }
-    let Some(mut install) = as_root(machine, Path::new("apt-get")) else {
+    let Some(root) = Root::find(machine) else {
         bail!(
             "this machine lacks {packages}. Installing takes root, which this user is not and has no sudo for: have \
              `{by_hand}` run as root, then run `cargo xtask setup` again"
         );
     };
     eprintln!("setup: {by_hand}");
+    let mut install = root.command("apt-get");
     install
         .env("DEBIAN_FRONTEND", "noninteractive")
         .args([
@@ -79,17 +81,6 @@ pub(crate) fn install(machine: &dyn Machine, packages: &[String]) -> Result<()> 
              `cargo xtask setup` again"
         )
     })
-}
-
-/// `program` as root: as it is, or through sudo; nothing if this user cannot become root.
-pub(crate) fn as_root(machine: &dyn Machine, program: &Path) -> Option<Command> {
-    if machine.is_root() {
-        return Some(Command::new(program));
-    }
-    let sudo: PathBuf = machine.program("sudo")?;
-    let mut command = Command::new(sudo);
-    command.arg("--preserve-env").arg(program);
-    Some(command)
 }
 
 #[cfg(test)]
@@ -120,21 +111,6 @@ mod tests {
         assert!(known(&machine, "rustc-web"));
         assert!(!known(&machine, "gone"));
         assert!(!known(&machine, "never-heard-of"));
-    }
-
-    #[test]
-    fn root_needs_no_sudo_and_others_do() {
-        let program = Path::new("apt-get");
-        let root = FakeMachine::default().running_as_root();
-        let command = as_root(&root, program).expect("root may");
-        assert_eq!(process::line(&command), "apt-get");
-        let user = FakeMachine::default().has("/usr/bin/sudo");
-        let command = as_root(&user, program).expect("sudo is there");
-        assert_eq!(
-            process::line(&command),
-            "/usr/bin/sudo --preserve-env apt-get"
-        );
-        assert!(as_root(&FakeMachine::default(), program).is_none());
     }
 
     #[test]
