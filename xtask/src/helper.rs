@@ -25,14 +25,7 @@ pub(crate) fn become_helper(name: &str, arguments: &[String]) -> Result<()> {
 /// The command that builds and runs a helper in release mode.
 pub(crate) fn command(workspace: &Workspace, root: &Root, name: &str) -> Result<Command> {
     let mut run = check::cargo(workspace, "run");
-    run.args([
-        "--release",
-        "--package",
-        "enforcer-tests",
-        "--bin",
-        name,
-        "--",
-    ]);
+    run.args(["--release", "--package", "enforcer-tests", "--bin", name, "--"]);
     root.apply(&mut run, &host(&Local)?);
     Ok(run)
 }

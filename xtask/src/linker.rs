@@ -20,18 +20,10 @@ pub(crate) const VERSION: &str = "0.13.0";
 const LLVM: RangeInclusive<u32> = 21..=23;
 
 /// A linker that starts: the project's own, or one in `PATH`.
-pub(crate) fn find(
-    machine: &dyn Machine,
-    workspace: &Workspace,
-    toolchain: &Toolchain,
-) -> Option<PathBuf> {
+pub(crate) fn find(machine: &dyn Machine, workspace: &Workspace, toolchain: &Toolchain) -> Option<PathBuf> {
     let own = candidates(toolchain).map(|llvm| own_folder(workspace, llvm).join("bin/bpf-linker"));
-    let starts = |linker: &PathBuf| {
-        machine.exists(linker) && machine.output(linker, &["--version"]).is_some()
-    };
-    own.into_iter()
-        .find(starts)
-        .or_else(|| in_path(machine, toolchain))
+    let starts = |linker: &PathBuf| machine.exists(linker) && machine.output(linker, &["--version"]).is_some();
+    own.into_iter().find(starts).or_else(|| in_path(machine, toolchain))
 }
 
 /// One in `PATH`. Releases come with an LLVM as new as nightly's; with a distribution's compiler nothing says
@@ -55,17 +47,11 @@ fn candidates(toolchain: &Toolchain) -> RangeInclusive<u32> {
 }
 
 fn own_folder(workspace: &Workspace, llvm: u32) -> PathBuf {
-    workspace
-        .tools
-        .join(format!("bpf-linker-{VERSION}-llvm{llvm}"))
+    workspace.tools.join(format!("bpf-linker-{VERSION}-llvm{llvm}"))
 }
 
 /// Builds the linker into the tools folder, installing LLVM's development package if need be; or fetches a release.
-pub(crate) fn install(
-    machine: &dyn Machine,
-    workspace: &Workspace,
-    toolchain: &Toolchain,
-) -> Result<PathBuf> {
+pub(crate) fn install(machine: &dyn Machine, workspace: &Workspace, toolchain: &Toolchain) -> Result<PathBuf> {
     if let Some(llvm) = llvm(machine, toolchain)? {
         build(machine, workspace, llvm)?;
     } else if machine.program("cargo-binstall").is_some() {
@@ -78,9 +64,8 @@ pub(crate) fn install(
             toolchain.version().llvm
         );
     }
-    find(machine, workspace, toolchain).context(
-        "bpf-linker was installed, but does not start: `ldd` on the file in .tools/ may say why",
-    )
+    find(machine, workspace, toolchain)
+        .context("bpf-linker was installed, but does not start: `ldd` on the file in .tools/ may say why")
 }
 
 /// An LLVM that fits, its development package installed; nothing if there is none to be had.
@@ -112,9 +97,7 @@ fn build(machine: &dyn Machine, workspace: &Workspace, llvm: u32) -> Result<()> 
         packages::refresh(machine);
         packages::install(machine, &["g++".into()])?;
     }
-    eprintln!(
-        "setup: building bpf-linker {VERSION} with LLVM {llvm}, once; takes one to two minutes"
-    );
+    eprintln!("setup: building bpf-linker {VERSION} with LLVM {llvm}, once; takes one to two minutes");
     let scratch = workspace.tools.join("build");
     let mut install = process::cargo();
     install
@@ -141,13 +124,7 @@ fn fetch(workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
     eprintln!("setup: fetching bpf-linker {VERSION}");
     let mut fetch = process::cargo();
     fetch
-        .args([
-            "binstall",
-            "--no-confirm",
-            "--disable-strategies",
-            "compile",
-            "--root",
-        ])
+        .args(["binstall", "--no-confirm", "--disable-strategies", "compile", "--root"])
         .arg(own_folder(workspace, *candidates(toolchain).end()))
         .arg(format!("bpf-linker@{VERSION}"));
     process::run(&mut fetch).context(
@@ -230,8 +207,7 @@ mod tests {
         assert_eq!(llvm(&installed, &nightly(22)).ok(), Some(Some(23)));
         // LLVM 24 is newer than any that this linker can be built with.
         assert_eq!(llvm(&installed, &nightly(24)).ok(), Some(None));
-        let error = install(&FakeMachine::default(), &workspace(), &nightly(22))
-            .expect_err("nothing is there");
+        let error = install(&FakeMachine::default(), &workspace(), &nightly(22)).expect_err("nothing is there");
         assert!(error.to_string().contains("LLVM 22 or newer"), "{error}");
     }
 }

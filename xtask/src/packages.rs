@@ -124,9 +124,6 @@ mod tests {
         );
         let elsewhere = FakeMachine::default().running_as_root();
         let error = install(&elsewhere, &["ethtool".into()]).expect_err("no apt");
-        assert!(
-            error.to_string().contains("no package manager but apt"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("no package manager but apt"), "{error}");
     }
 }

@@ -74,10 +74,7 @@ mod tests {
         assert_eq!(process::line(&root.command("apt-get")), "apt-get");
         let user = FakeMachine::default().has("/usr/bin/sudo");
         let sudo = Root::find(&user).expect("sudo is there");
-        assert_eq!(
-            process::line(&sudo.command("apt-get")),
-            "sudo --preserve-env apt-get"
-        );
+        assert_eq!(process::line(&sudo.command("apt-get")), "sudo --preserve-env apt-get");
         let error = Root::obtain(&FakeMachine::default()).expect_err("no way to root");
         assert!(error.to_string().contains("run it as root"), "{error}");
     }
@@ -87,15 +84,9 @@ mod tests {
         let variables = |root: Root| {
             let mut command = Command::new("cargo");
             root.apply(&mut command, "x86_64-unknown-linux-gnu");
-            command
-                .get_envs()
-                .map(|(name, _)| name.to_owned())
-                .collect::<Vec<_>>()
+            command.get_envs().map(|(name, _)| name.to_owned()).collect::<Vec<_>>()
         };
         assert!(variables(Root::Already).is_empty());
-        assert_eq!(
-            variables(Root::Sudo),
-            ["CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER"]
-        );
+        assert_eq!(variables(Root::Sudo), ["CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER"]);
     }
 }

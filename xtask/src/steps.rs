@@ -31,11 +31,7 @@ impl Steps {
     }
 
     /// Runs a check; a failure is shown, noted, and does not keep the next ones from running.
-    pub(crate) fn run<T>(
-        &mut self,
-        name: &'static str,
-        check: impl FnOnce() -> Result<T>,
-    ) -> Option<T> {
+    pub(crate) fn run<T>(&mut self, name: &'static str, check: impl FnOnce() -> Result<T>) -> Option<T> {
         eprintln!("{}", self.paint("1", &format!("── {name}")));
         let started = Instant::now();
         let outcome = check();
@@ -63,10 +59,7 @@ impl Steps {
         }
         eprintln!("{summary}");
         if failed.is_empty() {
-            eprintln!(
-                "{command}: all {} steps passed in {total:.1} s",
-                self.done.len()
-            );
+            eprintln!("{command}: all {} steps passed in {total:.1} s", self.done.len());
             return Ok(());
         }
         let names: Vec<_> = failed.iter().map(|step| step.name).collect();
@@ -85,11 +78,7 @@ impl Steps {
         } else {
             self.paint("31;1", "FAIL")
         };
-        format!(
-            "{verdict} {:<12} {:>7.1} s",
-            step.name,
-            step.took.as_secs_f64()
-        )
+        format!("{verdict} {:<12} {:>7.1} s", step.name, step.took.as_secs_f64())
     }
 
     fn paint(&self, code: &str, text: &str) -> String {
@@ -110,17 +99,11 @@ mod tests {
     fn a_failure_is_remembered_and_the_rest_runs() {
         let mut steps = Steps::new();
         assert_eq!(steps.run("first", || Ok(1)), Some(1));
-        assert_eq!(
-            steps.run("second", || -> Result<()> { bail!("broken") }),
-            None
-        );
+        assert_eq!(steps.run("second", || -> Result<()> { bail!("broken") }), None);
         assert_eq!(steps.run("third", || Ok(3)), Some(3));
         let error = steps.finish("test").expect_err("one failed");
         assert!(error.is::<CheckFailed>());
-        assert!(
-            error.to_string().starts_with("1 of 3 steps failed"),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("1 of 3 steps failed"), "{error}");
         assert!(error.to_string().contains(": second."), "{error}");
     }
 

@@ -111,11 +111,9 @@ impl fmt::Display for Toolchain {
             Self::Nightly { name, .. } => {
                 write!(formatter, "{name} with rust-src ({release}, LLVM {llvm})")
             }
-            Self::Prebuilt { rustc, .. } => write!(
-                formatter,
-                "{} with BPF core ({release}, LLVM {llvm})",
-                rustc.display()
-            ),
+            Self::Prebuilt { rustc, .. } => {
+                write!(formatter, "{} with BPF core ({release}, LLVM {llvm})", rustc.display())
+            }
         }
     }
 }
@@ -146,8 +144,7 @@ fn nightlies(list: &str) -> impl Iterator<Item = (&str, &Path)> {
         let name = line.split_whitespace().next()?;
         // The folder stands last, after "(active, default)" or the like, and may hold spaces.
         let folder = &line[line.find(" /").or_else(|| line.find("\t/"))? + 1..];
-        name.starts_with("nightly")
-            .then(|| (name, Path::new(folder)))
+        name.starts_with("nightly").then(|| (name, Path::new(folder)))
     })
 }
 
@@ -171,8 +168,7 @@ mod tests {
     use super::*;
     use crate::testing::FakeMachine;
 
-    const VERBOSE: &str =
-        "rustc 1.96.0 (ac68faa20 2026-05-25)\nrelease: 1.96.0\nLLVM version: 22.1.8\n";
+    const VERBOSE: &str = "rustc 1.96.0 (ac68faa20 2026-05-25)\nrelease: 1.96.0\nLLVM version: 22.1.8\n";
     const LIST: &str = "stable-x86_64-unknown-linux-gnu (active, default) /r/stable\n\
                         nightly-x86_64-unknown-linux-gnu /r/a nightly\n\
                         1.95.0-x86_64-unknown-linux-gnu /r/195\n";
@@ -197,10 +193,7 @@ mod tests {
     #[test]
     fn a_distribution_compiler_needs_its_bpf_core() {
         let found = Toolchain::find(&debian()).expect("both parts are there");
-        assert_eq!(
-            found.to_string(),
-            "/usr/bin/rustc with BPF core (1.96.0, LLVM 22)"
-        );
+        assert_eq!(found.to_string(), "/usr/bin/rustc with BPF core (1.96.0, LLVM 22)");
         let without_core = FakeMachine::default()
             .prints("/usr/bin/rustc -vV", VERBOSE)
             .prints("/usr/bin/rustc --print sysroot", "/usr\n");
@@ -219,10 +212,7 @@ mod tests {
 
     #[test]
     fn an_old_compiler_is_passed_over() {
-        assert_eq!(
-            parse_version("release: 1.63.0\nLLVM version: 14.0.6\n"),
-            None
-        );
+        assert_eq!(parse_version("release: 1.63.0\nLLVM version: 14.0.6\n"), None);
         assert_eq!(parse_version("release: 1.95.0\n"), None);
         assert!(parse_version("release: 2.0.0\nLLVM version: 30.0.0\n").is_some());
     }
@@ -237,9 +227,8 @@ mod tests {
         let linker = Path::new("/repo/.tools/bpf-linker");
         let prebuilt = Toolchain::find(&debian()).expect("found");
         let command = prebuilt.build_command(&workspace, linker);
-        let bootstrap = |(name, value): (&std::ffi::OsStr, Option<_>)| {
-            name == "RUSTC_BOOTSTRAP" && value == Some("1".as_ref())
-        };
+        let bootstrap =
+            |(name, value): (&std::ffi::OsStr, Option<_>)| name == "RUSTC_BOOTSTRAP" && value == Some("1".as_ref());
         assert!(command.get_envs().any(bootstrap));
         assert!(!process::line(&command).contains("build-std"));
 

@@ -22,22 +22,16 @@ impl Workspace {
     /// Finds the folders of the repository that this program was built in.
     pub(crate) fn find() -> Self {
         // Cargo sets the variable for `cargo run`; the constant serves a binary that was started by hand.
-        let manifest = env::var_os("CARGO_MANIFEST_DIR")
-            .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-        let root = manifest
-            .parent()
-            .map_or_else(|| manifest.clone(), Path::to_path_buf);
+        let manifest =
+            env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+        let root = manifest.parent().map_or_else(|| manifest.clone(), Path::to_path_buf);
         Self::new(root, env::var_os("CARGO_TARGET_DIR").map(PathBuf::from))
     }
 
     fn new(root: PathBuf, target: Option<PathBuf>) -> Self {
         let target = target.map_or_else(|| root.join("target"), |folder| root.join(folder));
         let tools = main_worktree(&root).join(".tools");
-        Self {
-            root,
-            target,
-            tools,
-        }
+        Self { root, target, tools }
     }
 
     /// The build folder of the kernel program. It has its own, because its compiler flags differ, and cargo
@@ -48,10 +42,7 @@ impl Workspace {
 
     /// The BPF object of this name.
     pub(crate) fn object(&self, name: &str) -> PathBuf {
-        self.bpf_target()
-            .join(BPF_TARGET)
-            .join("release")
-            .join(name)
+        self.bpf_target().join(BPF_TARGET).join("release").join(name)
     }
 }
 
@@ -70,8 +61,7 @@ fn linked_to(link: &str) -> Option<PathBuf> {
     let mut ancestors = folder.ancestors().skip(1);
     let worktrees = ancestors.next()?;
     let git = ancestors.next()?;
-    (worktrees.ends_with("worktrees") && git.ends_with(".git"))
-        .then(|| git.parent().map(Path::to_path_buf))?
+    (worktrees.ends_with("worktrees") && git.ends_with(".git")).then(|| git.parent().map(Path::to_path_buf))?
 }
 
 #[cfg(test)]

@@ -41,11 +41,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// Builds the kernel program and the reference programs.
-pub(crate) fn kernel(
-    workspace: &Workspace,
-    ready: &setup::Ready,
-    features: Option<&str>,
-) -> Result<()> {
+pub(crate) fn kernel(workspace: &Workspace, ready: &setup::Ready, features: Option<&str>) -> Result<()> {
     let started = Instant::now();
     let mut build = ready.toolchain.build_command(workspace, &ready.linker);
     build.args(["--quiet", "--package", "enforcer-ebpf"]);
@@ -79,14 +75,9 @@ fn report(object: &Path, started: Instant) -> Result<()> {
 pub(crate) fn controller(workspace: &Workspace) -> Result<()> {
     let started = Instant::now();
     let mut build = process::cargo();
-    build.current_dir(&workspace.root).args([
-        "build",
-        "--quiet",
-        "--release",
-        "--package",
-        "enforcer",
-    ]);
-    process::run(&mut build)
-        .context("the controller does not build: see the compiler's messages above")?;
+    build
+        .current_dir(&workspace.root)
+        .args(["build", "--quiet", "--release", "--package", "enforcer"]);
+    process::run(&mut build).context("the controller does not build: see the compiler's messages above")?;
     report(&workspace.target.join("release/enforcer"), started)
 }

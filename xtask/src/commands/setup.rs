@@ -86,10 +86,7 @@ enum Source {
 
 /// Debian's package if apt has it: it is smaller, and it does not change under us as a nightly does.
 fn compiler_source(machine: &dyn Machine) -> Option<Source> {
-    if DEBIAN_COMPILER
-        .iter()
-        .all(|package| packages::known(machine, package))
-    {
+    if DEBIAN_COMPILER.iter().all(|package| packages::known(machine, package)) {
         Some(Source::Debian)
     } else {
         machine.program("rustup").map(|_| Source::Rustup)

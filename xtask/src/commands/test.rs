@@ -87,17 +87,13 @@ mod tests {
             tools: "/.tools".into(),
         };
         let words = ["swap".to_owned()];
-        let nextest =
-            FakeMachine::default().prints("cargo-nextest nextest --version", "cargo-nextest 0.9\n");
+        let nextest = FakeMachine::default().prints("cargo-nextest nextest --version", "cargo-nextest 0.9\n");
         let line = process::line(&tests(&nextest, &workspace, &words));
         assert!(
             line.ends_with("nextest run --no-fail-fast --cargo-quiet swap"),
             "{line}"
         );
         let line = process::line(&tests(&FakeMachine::default(), &workspace, &words));
-        assert!(
-            line.ends_with("--lib --bins --tests --no-fail-fast -- swap"),
-            "{line}"
-        );
+        assert!(line.ends_with("--lib --bins --tests --no-fail-fast -- swap"), "{line}");
     }
 }
