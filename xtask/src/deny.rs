@@ -20,7 +20,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     let mut check = std::process::Command::new(deny);
     check
         .current_dir(&workspace.root)
-        .args(["--log-level", "warn", "check", "--show-stats"])
+        .args(["--log-level", "warn", "check", "--show-stats", "--hide-inclusion-graph"])
         .args(["licenses", "bans", "sources"]);
     process::run(&mut check)
 }
