@@ -1,5 +1,8 @@
-//! The controller.
+//! The controller: policy text becomes tables, tables become a running kernel program, and what that does becomes
+//! metrics and events.
 
 pub mod diagnostics;
 pub mod engine;
+pub mod kernel;
+pub mod object;
 pub mod policy;

@@ -1,0 +1,108 @@
+//! What can go wrong between a compiled policy and the kernel, told to people.
+
+use std::error::Error as StdError;
+use std::io;
+
+use super::ports::PortError;
+use super::slots::SlotError;
+
+/// Why a generation could not be loaded or attached. Nothing that ran before is touched.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The process may not use BPF.
+    #[error(
+        "{0}: not permitted. The enforcer needs the capabilities CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and CAP_SYS_ADMIN: run it as root, or by the unit file deploy/enforcer.service"
+    )]
+    Permission(String),
+    /// The kernel refused the program.
+    #[error(
+        "the kernel's verifier refused the program ({error}). Please report it with the kernel version (uname -r). The end of the verifier's log:\n{log}"
+    )]
+    Verifier {
+        /// The system error.
+        error: io::Error,
+        /// Last lines of the verifier's log.
+        log: String,
+    },
+    /// Pinned maps of another shape.
+    #[error("the state that an earlier run left pinned under {directory} does not fit:\n{}\nEither restore the earlier settings under [tables] in enforcer.toml, or give the state up, flows and counters included: `enforcer detach`, then `enforcer run`", differences.join("\n"))]
+    Incompatible {
+        /// Where the maps are pinned.
+        directory: String,
+        /// One line a difference.
+        differences: Vec<String>,
+    },
+    /// No slots left.
+    #[error(transparent)]
+    Slots(#[from] SlotError),
+    /// The port table.
+    #[error(transparent)]
+    Ports(#[from] PortError),
+    /// The object is not what this controller was made for.
+    #[error("the kernel program does not fit this controller: {0}. Build both anew: cargo xtask build")]
+    Object(String),
+    /// What was written is not what is there.
+    #[error("table {table}: entry {entry} does not read back as it was written; the generation is not used")]
+    ReadBack {
+        /// The map.
+        table: &'static str,
+        /// The first entry that differs.
+        entry: usize,
+    },
+    /// A system error, with what was being done.
+    #[error("{doing}: {error}")]
+    System {
+        /// What was being done, and to what.
+        doing: String,
+        /// The error.
+        error: io::Error,
+    },
+    /// Something about an interface, the pins or the offloads, with what to do.
+    #[error("{0}")]
+    Environment(String),
+}
+
+impl Error {
+    /// A failed system call: "not permitted" if that is why.
+    pub fn system(doing: impl Into<String>, error: io::Error) -> Self {
+        let doing = doing.into();
+        match error.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => Self::Permission(doing),
+            _ => Self::System { doing, error },
+        }
+    }
+
+    /// An error of aya: the system error below it, if there is one.
+    pub fn aya(doing: impl Into<String>, error: &(dyn StdError + 'static)) -> Self {
+        match errno(error) {
+            Some(code) => Self::system(doing, io::Error::from_raw_os_error(code)),
+            None => Self::Object(format!("{}: {}", doing.into(), chain(error))),
+        }
+    }
+}
+
+/// The system error code at the root of an error, if there is one.
+pub fn errno(error: &(dyn StdError + 'static)) -> Option<i32> {
+    let mut current = Some(error);
+    while let Some(error) = current {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return io.raw_os_error();
+        }
+        current = error.source();
+    }
+    None
+}
+
+/// An error and its causes on one line.
+fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}

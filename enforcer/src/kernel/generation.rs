@@ -1,0 +1,412 @@
+//! One policy in the kernel: a program instance and its tables.
+
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use aya::maps::{Array, MapData, PerCpuArray, PerCpuValues};
+use aya::programs::{ProgramError, Xdp};
+use aya::{Ebpf, EbpfLoader};
+use enforcer_common::abi::{Counter, Name, REASONS, Settings, settings_flags};
+
+use super::error::Error;
+use super::fill::{fill, read};
+use super::ports::{self, PortSetup};
+use super::shared::{self, SharedMaps, Sizes, VERDICTS};
+use super::slots::{self, Assignment};
+use super::ticks;
+use crate::object::OBJECT;
+use crate::policy::TableSet;
+
+/// Tries of a program load that the kernel answers with `EAGAIN` (a signal came while it verified).
+const LOAD_TRIES: u32 = 5;
+
+/// What to load. [`LoadOptions::new`] has the values for a test; the controller sets all of them.
+#[derive(Clone, Debug)]
+pub struct LoadOptions<'a> {
+    /// The object file; the embedded one by default.
+    pub object: &'a [u8],
+    /// The compiled policy.
+    pub tables: &'a TableSet,
+    /// The ports of the gateway.
+    pub ports: &'a [PortSetup],
+    /// Number of the generation, from 1.
+    pub number: u32,
+    /// [`settings_flags`].
+    pub flags: u32,
+    /// Events a second that one (reason, source zone, destination zone) may send.
+    pub event_rate: u32,
+    /// Idle seconds after which a flow is forgotten, by `FlowState`.
+    pub idle_seconds: [u32; 8],
+    /// Sizes of the shared maps.
+    pub sizes: Sizes,
+    /// Where the shared maps are.
+    pub shared: SharedMaps,
+    /// Names that the running generation counts by: their slots are not handed out again.
+    pub running: Option<&'a SlotNames>,
+}
+
+/// Nanoseconds between two events at a rate; 0, for none, at rate 0.
+fn event_interval(rate: u32) -> u32 {
+    1_000_000_000_u32.checked_div(rate).unwrap_or(0)
+}
+
+/// Idle seconds by `FlowState`: unanswered, answered, SYN sent, SYN received, established, closing, reset.
+///
+/// Established sessions of lab analysers stay silent for hours: RFC 5382 asks for at least 2 h 4 min, a day is given.
+pub const IDLE_SECONDS: [u32; 8] = [30, 180, 30, 60, 86_400, 60, 10, 0];
+
+impl<'a> LoadOptions<'a> {
+    /// The embedded program with these tables and ports, flows on, all shared maps private.
+    pub fn new(tables: &'a TableSet, ports: &'a [PortSetup]) -> Self {
+        Self {
+            object: OBJECT,
+            tables,
+            ports,
+            number: 1,
+            flags: settings_flags::FLOWS,
+            event_rate: 20,
+            idle_seconds: IDLE_SECONDS,
+            sizes: Sizes::default(),
+            shared: SharedMaps::Private,
+            running: None,
+        }
+    }
+
+    fn settings(&self, port_mask: u32) -> Result<Settings, Error> {
+        Ok(Settings {
+            tick_nanos: ticks::tick_nanos(self.object)?,
+            generation: self.number,
+            port_mask,
+            row_blocks: self.tables.row_blocks,
+            column_blocks: self.tables.column_blocks,
+            flags: self.flags,
+            event_interval: event_interval(self.event_rate),
+            idle_seconds: self.idle_seconds,
+        })
+    }
+
+    /// Name and entries of each private map. A map has at least one entry.
+    fn private_entries(&self, ports: usize) -> [(&'static str, u32); 14] {
+        let t = self.tables;
+        [
+            ("PORTS", ports),
+            ("VLANS", t.vlans.len()),
+            ("LANS", t.lans.len()),
+            ("TRIE", t.trie.len()),
+            ("HOSTS", t.hosts.len()),
+            ("ENDPOINTS", t.endpoints.len()),
+            ("ZONES", t.zones.len()),
+            ("ROWS", t.rows.len()),
+            ("PROFILES", t.profiles.len()),
+            ("PROTOCOLS", t.protocols.len()),
+            ("SERVICES", t.services.len()),
+            ("COLUMNS", t.columns.len()),
+            ("CELLS", t.cells.len()),
+            ("RULES", t.rules.len()),
+        ]
+        .map(|(name, entries)| (name, entries.max(1) as u32))
+    }
+}
+
+/// The names that a generation counts by, with their slots, each list in the order of the policy's numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SlotNames {
+    /// By zone number.
+    pub zones: Vec<(String, u32)>,
+    /// By rule id.
+    pub rules: Vec<(String, u32)>,
+    /// In the order of the configuration.
+    pub ports: Vec<(String, u32)>,
+}
+
+/// One policy in the kernel: a verified program with filled tables, attached to nothing by itself.
+///
+/// Dropping it frees program and tables, unless a link still runs the program.
+pub struct Generation {
+    ebpf: Ebpf,
+    settings: Settings,
+    slots: SlotNames,
+}
+
+impl Generation {
+    /// Loads a program instance beside whatever runs, fills its tables and reads them back.
+    ///
+    /// Shared state is touched last and only in ways that the running generation does not notice: names of new
+    /// zones and rules get slots, counters of recycled slots are set to zero.
+    pub fn load(options: &LoadOptions<'_>) -> Result<Self, Error> {
+        if let SharedMaps::Pinned(directory) = &options.shared {
+            shared::check_compatible(options.object, directory, &options.sizes)?;
+        }
+        let unslotted: Vec<_> = options.ports.iter().map(|port| port.entry(0)).collect();
+        let ports = ports::table(&unslotted)?.len();
+        let settings = options.settings(ports as u32 - 1)?;
+        let mut ebpf = open(options, &settings, ports)?;
+        verify(&mut ebpf)?;
+        let mut generation = Self {
+            ebpf,
+            settings,
+            slots: SlotNames::default(),
+        };
+        generation.assign_slots(options)?;
+        generation.fill_tables(options)?;
+        Ok(generation)
+    }
+
+    /// Number of the generation.
+    pub fn number(&self) -> u32 {
+        self.settings.generation
+    }
+
+    /// The read-only globals that the program was loaded with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The names that it counts by, and their slots.
+    pub fn slots(&self) -> &SlotNames {
+        &self.slots
+    }
+
+    /// The XDP program, for attaching and for test runs.
+    pub fn program(&self) -> Result<&Xdp, Error> {
+        self.ebpf
+            .program("enforcer")
+            .ok_or_else(|| Error::Object("it has no program `enforcer`".into()))?
+            .try_into()
+            .map_err(|error| Error::aya("program `enforcer`", &error))
+    }
+
+    /// Another handle of the program.
+    pub fn program_fd(&self) -> Result<OwnedFd, Error> {
+        let fd = self
+            .program()?
+            .fd()
+            .map_err(|error| Error::aya("program `enforcer`", &error))?;
+        fd.as_fd()
+            .try_clone_to_owned()
+            .map_err(|error| Error::system("duplicating a handle", error))
+    }
+
+    /// Another handle of a map, for `Array`, `PerCpuArray`, `RingBuf` and so on. It stays valid when the generation
+    /// is gone.
+    pub fn map(&self, name: &str) -> Result<MapData, Error> {
+        use aya::maps::Map;
+        let map = self
+            .ebpf
+            .map(name)
+            .ok_or_else(|| Error::Object(format!("it has no map {name}")))?;
+        let (Map::Array(data)
+        | Map::PerCpuArray(data)
+        | Map::HashMap(data)
+        | Map::LruHashMap(data)
+        | Map::RingBuf(data)) = map
+        else {
+            return Err(Error::Object(format!("map {name} has another type")));
+        };
+        let fd = data
+            .fd()
+            .as_fd()
+            .try_clone_to_owned()
+            .map_err(|error| Error::system("duplicating a handle", error))?;
+        MapData::from_fd(fd).map_err(|error| Error::aya(format!("map {name}"), &error))
+    }
+
+    /// The whole object, for what nothing else here offers (the log ring of a debug build).
+    pub fn ebpf(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+
+    /// Gives every zone, rule and port a counter slot by its name.
+    fn assign_slots(&mut self, options: &LoadOptions<'_>) -> Result<(), Error> {
+        let names = &options.tables.names;
+        let zones: Vec<&str> = names.zones.iter().map(String::as_str).collect();
+        let rules: Vec<&str> = names.rules.iter().map(|rule| rule.name.as_str()).collect();
+        let ports: Vec<&str> = options.ports.iter().map(|port| port.name.as_str()).collect();
+        let none = SlotNames::default();
+        let running = options.running.unwrap_or(&none);
+        let zone_counters = REASONS as u32 * 2;
+        self.slots = SlotNames {
+            zones: self.slots_of(&ZONES, &zones, &running.zones, zone_counters)?,
+            rules: self.slots_of(&RULES, &rules, &running.rules, 1)?,
+            ports: self.slots_of(&PORTS, &ports, &running.ports, VERDICTS)?,
+        };
+        Ok(())
+    }
+
+    /// Slots of one kind of name; `width` counters belong to a slot.
+    fn slots_of(
+        &mut self,
+        kind: &Kind,
+        names: &[&str],
+        running: &[(String, u32)],
+        width: u32,
+    ) -> Result<Vec<(String, u32)>, Error> {
+        let mut map: Array<_, Name> = typed(self.map(kind.names)?, kind.names)?;
+        let held: Vec<String> = read(&map, kind.names, map.len() as usize)?
+            .iter()
+            .map(slots::decode)
+            .collect();
+        let running: BTreeSet<&str> = running.iter().map(|(name, _)| name.as_str()).collect();
+        let assignment = slots::assign(&held, names, &running, kind.what, kind.setting)?;
+        self.zero(kind.counters, &assignment, width)?;
+        for (slot, name) in &assignment.taken {
+            map.set(*slot, slots::encode(name), 0)
+                .map_err(|error| Error::aya(format!("writing {}", kind.names), &error))?;
+        }
+        Ok(names
+            .iter()
+            .map(|&name| name.to_owned())
+            .zip(assignment.slots)
+            .collect())
+    }
+
+    /// Sets the counters of recycled slots to zero.
+    fn zero(&self, map: &str, assignment: &Assignment, width: u32) -> Result<(), Error> {
+        if assignment.recycled.is_empty() {
+            return Ok(());
+        }
+        let mut counters: PerCpuArray<_, Counter> = typed(self.map(map)?, map)?;
+        let cpus = aya::util::nr_cpus().map_err(|(path, error)| Error::system(format!("reading {path}"), error))?;
+        for slot in &assignment.recycled {
+            for index in slot * width..(slot + 1) * width {
+                let zero = PerCpuValues::try_from(vec![Counter::default(); cpus])
+                    .map_err(|error| Error::system("counting CPUs", error))?;
+                counters
+                    .set(index, zero, 0)
+                    .map_err(|error| Error::aya(format!("writing {map}"), &error))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn fill_tables(&mut self, options: &LoadOptions<'_>) -> Result<(), Error> {
+        let tables = options.tables;
+        let mut zones = tables.zones.clone();
+        for (zone, (_, slot)) in zones.iter_mut().zip(&self.slots.zones) {
+            zone.slot = *slot;
+        }
+        let mut rules = tables.rules.clone();
+        for (rule, (_, slot)) in rules.iter_mut().zip(&self.slots.rules) {
+            rule.slot = *slot;
+        }
+        let ports: Vec<_> = options
+            .ports
+            .iter()
+            .zip(&self.slots.ports)
+            .map(|(port, (_, slot))| port.entry(*slot as u16))
+            .collect();
+        let ebpf = &mut self.ebpf;
+        fill(ebpf, "PORTS", &ports::table(&ports)?)?;
+        fill(ebpf, "VLANS", &tables.vlans)?;
+        fill(ebpf, "LANS", &tables.lans)?;
+        fill(ebpf, "TRIE", &tables.trie)?;
+        fill(ebpf, "HOSTS", &tables.hosts)?;
+        fill(ebpf, "ENDPOINTS", &tables.endpoints)?;
+        fill(ebpf, "ZONES", &zones)?;
+        fill(ebpf, "ROWS", &tables.rows)?;
+        fill(ebpf, "PROFILES", &tables.profiles)?;
+        fill(ebpf, "PROTOCOLS", tables.protocols.as_slice())?;
+        fill(ebpf, "SERVICES", &tables.services)?;
+        fill(ebpf, "COLUMNS", &tables.columns)?;
+        fill(ebpf, "CELLS", &tables.cells)?;
+        fill(ebpf, "RULES", &rules)
+    }
+}
+
+/// A kind of name that counters are kept by.
+struct Kind {
+    names: &'static str,
+    counters: &'static str,
+    what: &'static str,
+    setting: &'static str,
+}
+
+const ZONES: Kind = Kind {
+    names: "NAMES_ZONES",
+    counters: "DROP_COUNTERS",
+    what: "zones",
+    setting: "zone_slots",
+};
+const RULES: Kind = Kind {
+    names: "NAMES_RULES",
+    counters: "RULE_COUNTERS",
+    what: "rules",
+    setting: "rule_slots",
+};
+const PORTS: Kind = Kind {
+    names: "NAMES_PORTS",
+    counters: "PORT_COUNTERS",
+    what: "ports",
+    setting: "port_slots",
+};
+
+/// A map handle as a map of a type.
+pub(crate) fn typed<M>(map: MapData, name: &str) -> Result<M, Error>
+where
+    M: TryFrom<aya::maps::Map, Error = aya::maps::MapError>,
+{
+    aya::maps::Map::from_map_data(map)
+        .and_then(M::try_from)
+        .map_err(|error| Error::aya(format!("map {name}"), &error))
+}
+
+/// Makes or opens the maps and prepares the programs.
+fn open(options: &LoadOptions<'_>, settings: &Settings, ports: usize) -> Result<Ebpf, Error> {
+    let mut loader = EbpfLoader::new();
+    loader.override_global("SETTINGS", settings, true);
+    for (name, entries) in options.private_entries(ports) {
+        loader.map_max_entries(name, entries);
+    }
+    for (name, entries) in options.sizes.entries() {
+        if let Some(entries) = entries {
+            loader.map_max_entries(name, entries);
+        }
+        if let SharedMaps::Pinned(directory) = &options.shared {
+            loader.map_pin_path(name, pin_path(directory, name));
+        }
+    }
+    loader
+        .load(options.object)
+        .map_err(|error| Error::aya("making the kernel tables", &error))
+}
+
+fn pin_path(directory: &Path, name: &str) -> std::borrow::Cow<'static, Path> {
+    directory.join(name).into()
+}
+
+/// Has the kernel verify the program. Tried again a few times when a signal interrupted the verifier.
+fn verify(ebpf: &mut Ebpf) -> Result<(), Error> {
+    let program: &mut Xdp = ebpf
+        .program_mut("enforcer")
+        .ok_or_else(|| Error::Object("it has no program `enforcer`".into()))?
+        .try_into()
+        .map_err(|error| Error::aya("program `enforcer`", &error))?;
+    let mut tries = 1;
+    loop {
+        match program.load() {
+            Ok(()) => return Ok(()),
+            Err(ProgramError::LoadError { io_error, .. })
+                if io_error.raw_os_error() == Some(libc::EAGAIN) && tries < LOAD_TRIES =>
+            {
+                tries += 1;
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(ProgramError::LoadError { io_error, verifier_log }) => {
+                return Err(refused(io_error, &verifier_log.to_string()));
+            }
+            Err(error) => return Err(Error::aya("loading the program", &error)),
+        }
+    }
+}
+
+/// The verifier's refusal, with the end of its log, where it says why.
+fn refused(error: std::io::Error, log: &str) -> Error {
+    if error.raw_os_error() == Some(libc::EPERM) && log.trim().is_empty() {
+        return Error::system("loading the program", error);
+    }
+    let lines: Vec<&str> = log.lines().collect();
+    let log = lines[lines.len().saturating_sub(30)..].join("\n");
+    Error::Verifier { error, log }
+}

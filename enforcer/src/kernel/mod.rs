@@ -1,0 +1,19 @@
+//! From compiled tables to a kernel program that runs on the ports.
+//!
+//! [`Generation::load`] makes one policy into one program instance with tables of its own, beside whatever runs.
+//! [`links`] puts it on the interfaces in one step each. State that outlives a generation (flows, counters, the
+//! event ring) is in maps that all generations share: [`shared`].
+
+pub mod error;
+mod fill;
+pub mod generation;
+pub mod ports;
+pub mod shared;
+pub mod slots;
+pub mod sys;
+mod ticks;
+
+pub use error::Error;
+pub use generation::{Generation, LoadOptions, SlotNames};
+pub use ports::{PortSetup, VlanSet};
+pub use shared::{SharedMaps, Sizes};

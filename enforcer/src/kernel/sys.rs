@@ -1,0 +1,211 @@
+//! The calls of `bpf(2)` that aya 0.14 does not offer, or not as they are needed here.
+//!
+//! - `link_create`: aya falls back to a netlink attachment on `EINVAL`, which cannot be pinned.
+//! - `link_info`: aya's `LinkInfo` has no interface index, and a link whose device was deleted only shows there.
+//! - `count_entries`, `update_batch`, `read_batch`: many entries in one call.
+#![allow(
+    clippy::cast_sign_loss,
+    reason = "bpf(2) takes descriptors, which are never negative here, as unsigned words"
+)]
+
+use std::ffi::CString;
+use std::io;
+use std::mem::{size_of, zeroed};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use aya::Pod;
+use aya_obj::generated::{BPF_F_REPLACE, bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_link_type};
+
+/// What the kernel says of an XDP link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkInfo {
+    /// Number of the link.
+    pub id: u32,
+    /// Number of the program that it runs.
+    pub program: u32,
+    /// The interface; 0 when that was deleted and the link enforces nothing any more.
+    pub ifindex: u32,
+}
+
+/// `bpf(2)`; the result is not negative.
+fn bpf(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<RawFd> {
+    // SAFETY: `attributes` is a whole `bpf_attr`, zeroed but for what the command reads, and every pointer in it
+    // comes from a reference or slice that the caller of this function keeps alive.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command as libc::c_int,
+            std::ptr::from_mut(attributes),
+            size_of::<bpf_attr>(),
+        )
+    };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result as RawFd)
+    }
+}
+
+fn attributes() -> bpf_attr {
+    // SAFETY: `bpf_attr` is a union of plain integers; all zero is a value of each.
+    unsafe { zeroed() }
+}
+
+fn own(fd: RawFd) -> OwnedFd {
+    // SAFETY: the kernel has just made this descriptor for us.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+fn path_string(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)
+}
+
+/// Attaches `program` to the interface. `flags` are `XDP_FLAGS_*`.
+///
+/// # Errors
+/// `EBUSY` when the hook is occupied, `EOPNOTSUPP` when the driver knows no native XDP.
+pub fn link_create(program: BorrowedFd<'_>, ifindex: u32, flags: u32) -> io::Result<OwnedFd> {
+    let mut attr = attributes();
+    attr.link_create.__bindgen_anon_1.prog_fd = program.as_raw_fd() as u32;
+    attr.link_create.__bindgen_anon_2.target_ifindex = ifindex;
+    attr.link_create.attach_type = bpf_attach_type::BPF_XDP as u32;
+    attr.link_create.flags = flags;
+    bpf(bpf_cmd::BPF_LINK_CREATE, &mut attr).map(own)
+}
+
+/// Replaces `old` by `new` on `link`, in one step.
+///
+/// # Errors
+/// `EPERM` when the link does not run `old`.
+pub fn link_update(link: BorrowedFd<'_>, new: BorrowedFd<'_>, old: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attr = attributes();
+    attr.link_update.link_fd = link.as_raw_fd() as u32;
+    attr.link_update.__bindgen_anon_1.new_prog_fd = new.as_raw_fd() as u32;
+    attr.link_update.__bindgen_anon_2.old_prog_fd = old.as_raw_fd() as u32;
+    attr.link_update.flags = BPF_F_REPLACE;
+    bpf(bpf_cmd::BPF_LINK_UPDATE, &mut attr).map(drop)
+}
+
+/// What the link is attached to, and what it runs.
+pub fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
+    // SAFETY: plain integers, as `bpf_attr`.
+    let mut info: bpf_link_info = unsafe { zeroed() };
+    let mut attr = attributes();
+    attr.info.bpf_fd = link.as_raw_fd() as u32;
+    attr.info.info = std::ptr::from_mut(&mut info) as u64;
+    attr.info.info_len = size_of::<bpf_link_info>() as u32;
+    bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
+    if info.type_ != bpf_link_type::BPF_LINK_TYPE_XDP as u32 {
+        return Err(io::Error::other("it is not an XDP link"));
+    }
+    Ok(LinkInfo {
+        id: info.id,
+        program: info.prog_id,
+        // SAFETY: the type says that the kernel filled this member.
+        ifindex: unsafe { info.__bindgen_anon_1.xdp.ifindex },
+    })
+}
+
+/// Opens what is pinned at `path`.
+pub fn object_get(path: &Path) -> io::Result<OwnedFd> {
+    let path = path_string(path)?;
+    let mut attr = attributes();
+    attr.__bindgen_anon_4.pathname = path.as_ptr() as u64;
+    bpf(bpf_cmd::BPF_OBJ_GET, &mut attr).map(own)
+}
+
+/// Pins an object at `path`, in a directory of a bpffs that exists.
+pub fn object_pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = path_string(path)?;
+    let mut attr = attributes();
+    attr.__bindgen_anon_4.pathname = path.as_ptr() as u64;
+    attr.__bindgen_anon_4.bpf_fd = object.as_raw_fd() as u32;
+    bpf(bpf_cmd::BPF_OBJ_PIN, &mut attr).map(drop)
+}
+
+/// A handle of the program with this number.
+pub fn program_by_id(id: u32) -> io::Result<OwnedFd> {
+    let mut attr = attributes();
+    attr.__bindgen_anon_6.__bindgen_anon_1.prog_id = id;
+    bpf(bpf_cmd::BPF_PROG_GET_FD_BY_ID, &mut attr).map(own)
+}
+
+/// Writes `values` to entries `first..` of an array map.
+pub fn update_batch<V: Pod>(map: BorrowedFd<'_>, first: u32, values: &[V]) -> io::Result<()> {
+    let keys: Vec<u32> = (first..).take(values.len()).collect();
+    let mut attr = attributes();
+    attr.batch.map_fd = map.as_raw_fd() as u32;
+    attr.batch.keys = keys.as_ptr() as u64;
+    attr.batch.values = values.as_ptr() as u64;
+    attr.batch.count = values.len() as u32;
+    bpf(bpf_cmd::BPF_MAP_UPDATE_BATCH, &mut attr)?;
+    // SAFETY: `batch` is plain integers; the kernel writes back how many entries it took.
+    let done = unsafe { attr.batch.count };
+    if done as usize == values.len() {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!(
+            "only {done} of {} entries were written",
+            values.len()
+        )))
+    }
+}
+
+/// The entries of an array map from the start on, `count` of them.
+pub fn read_batch<V: Pod>(map: BorrowedFd<'_>, count: usize) -> io::Result<Vec<V>> {
+    let mut keys = vec![0_u32; count];
+    let mut values: Vec<V> = Vec::with_capacity(count);
+    let mut next = Cursor::default();
+    let mut attr = attributes();
+    attr.batch.map_fd = map.as_raw_fd() as u32;
+    attr.batch.out_batch = next.as_mut_ptr() as u64;
+    attr.batch.keys = keys.as_mut_ptr() as u64;
+    attr.batch.values = values.as_mut_ptr() as u64;
+    attr.batch.count = count as u32;
+    bpf(bpf_cmd::BPF_MAP_LOOKUP_BATCH, &mut attr)?;
+    // SAFETY: plain integers; the kernel writes back how many entries it filled.
+    let done = unsafe { attr.batch.count } as usize;
+    if done != count {
+        return Err(io::Error::other(format!("only {done} of {count} entries were read")));
+    }
+    // SAFETY: the kernel has written `count` values, and `V` is plain data.
+    unsafe { values.set_len(count) };
+    Ok(values)
+}
+
+/// Position in a walk over a map.
+type Cursor = [u8; 8];
+
+/// The number of entries of a hash map with keys `K` and values `V` (not per CPU), in calls of 4096 entries.
+pub fn count_entries<K: Pod, V>(map: BorrowedFd<'_>) -> io::Result<u64> {
+    const BATCH: usize = 4096;
+    let mut keys = vec![0_u8; BATCH * size_of::<K>()];
+    let mut values = vec![0_u64; BATCH * size_of::<V>().div_ceil(8)];
+    let (mut cursor, mut next) = (Cursor::default(), Cursor::default());
+    let mut total = 0;
+    let mut start = true;
+    loop {
+        let mut attr = attributes();
+        attr.batch.map_fd = map.as_raw_fd() as u32;
+        attr.batch.in_batch = if start { 0 } else { cursor.as_mut_ptr() as u64 };
+        attr.batch.out_batch = next.as_mut_ptr() as u64;
+        attr.batch.keys = keys.as_mut_ptr() as u64;
+        attr.batch.values = values.as_mut_ptr() as u64;
+        attr.batch.count = BATCH as u32;
+        let result = bpf(bpf_cmd::BPF_MAP_LOOKUP_BATCH, &mut attr);
+        // SAFETY: plain integers.
+        let count = unsafe { attr.batch.count };
+        match result {
+            Ok(_) => total += u64::from(count),
+            // The end of the map comes as ENOENT, together with the last entries.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+                return Ok(total + u64::from(count));
+            }
+            Err(error) => return Err(error),
+        }
+        cursor = next;
+        start = false;
+    }
+}
