@@ -1,25 +1,68 @@
 //! The policy: text in files → [`ValidPolicy`] → [`TableSet`].
+//!
+//! ```text
+//! files.rs      paths -> texts                  bounded, UTF-8, no endless links
+//! yaml.rs       text -> tree with places        refuses aliases, tags, depth
+//! fields.rs     tree -> known keys, lists       unknown keys are errors
+//! grammar.rs    words -> names, VLANs, addresses; services.rs: tcp/443
+//! file.rs       all of it -> PolicyFile         what is written, before names are looked up
+//! validate.rs   PolicyFile -> ValidPolicy       references, duplicates; addresses.rs: who owns which address
+//! compile/      ValidPolicy -> TableSet         recursive flow classification
+//! ```
+//!
+//! Every step adds its complaints to one list and goes on, so that a user sees all of them at once.
 
+mod addresses;
+mod check;
+mod compile;
+mod fields;
+mod file;
+mod files;
+mod grammar;
+pub mod limits;
+pub mod link_scoped;
+mod services;
 pub mod tables;
 pub mod valid;
+mod validate;
+mod yaml;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::HashSet, path::PathBuf, sync::Arc};
 
-use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::diagnostics::Diagnostics;
+pub use check::{Summary, check};
 pub use tables::TableSet;
 pub use valid::ValidPolicy;
 
-/// Reads, merges and validates policy files and folders (`*.yaml` and `*.yml`, recursively).
+/// The name of what happens when no rule matches.
+pub const DEFAULT_RULE_NAME: &str = "default-deny";
+
+/// Reads, merges and validates policy files and folders (`*.yaml` and `*.yml`, recursively; names that start with a
+/// dot are skipped). Neither the order of the paths nor that of the declarations matters.
 pub fn load(paths: &[PathBuf]) -> Result<ValidPolicy, Diagnostics> {
-    Err(later(&format!("{} paths", paths.len())))
+    let mut findings = Vec::new();
+    let (sources, hash) = files::read(paths, &mut findings);
+    let sources = Arc::new(sources);
+    let mut complete = findings.is_empty();
+    let broken: HashSet<_> = findings.iter().filter_map(|finding| finding.at).collect();
+    let broken: HashSet<_> = broken.into_iter().map(|at| at.file).collect();
+    let mut file = file::PolicyFile::default();
+    for number in (0..sources.len() as u32).filter(|number| !broken.contains(number)) {
+        match yaml::parse(&sources, number, &mut findings) {
+            Ok(root) => root.iter().for_each(|root| file.add(root, &mut findings)),
+            Err(yaml::Unusable) => complete = false,
+        }
+    }
+    let origin = (Arc::clone(&sources), hash);
+    let policy = validate::validate(file, complete, origin, &mut findings);
+    if findings.is_empty() {
+        Ok(policy)
+    } else {
+        Err(Diagnostics::new(findings, sources))
+    }
 }
 
-/// Compiles a policy into the tables of one generation.
+/// Compiles a policy into the tables of one generation. The only errors are exceeded [`limits`].
 pub fn compile(policy: &ValidPolicy) -> Result<TableSet, Diagnostics> {
-    Err(later(&format!("{} rules", policy.rules.len())))
-}
-
-fn later(what: &str) -> Diagnostics {
-    let finding = Diagnostic::general(format!("the policy compiler is not merged yet ({what})"));
-    Diagnostics::new(vec![finding], Arc::default())
+    compile::compile(policy)
 }

@@ -1,0 +1,59 @@
+//! `enforcer check`: reads and compiles a policy without touching the kernel.
+
+use std::{fmt, path::PathBuf, time::Duration, time::Instant};
+
+use super::{TableSet, ValidPolicy, compile, load};
+use crate::diagnostics::Diagnostics;
+
+/// What a good policy holds.
+#[derive(Debug)]
+pub struct Summary {
+    /// The validated policy.
+    pub policy: ValidPolicy,
+    /// Its tables.
+    pub tables: TableSet,
+    /// How long reading and compiling took.
+    pub elapsed: Duration,
+}
+
+/// Reads, validates and compiles policy files and folders. The findings are for the user; with none, the policy would
+/// load as it is, as far as the kernel has room for its tables.
+pub fn check(paths: &[PathBuf]) -> Result<Summary, Diagnostics> {
+    let started = Instant::now();
+    let policy = load(paths)?;
+    let tables = compile(&policy)?;
+    let elapsed = started.elapsed();
+    Ok(Summary {
+        policy,
+        tables,
+        elapsed,
+    })
+}
+
+/// One paragraph for people: what was read, how large the tables are.
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let policy = &self.policy;
+        writeln!(
+            f,
+            "policy is good: {} files, {} zones, {} devices, {} services, {} rules ({:.0?})",
+            policy.sources.len(),
+            policy.zones.len() - 2,
+            policy.devices.len(),
+            policy.services.len(),
+            policy.rules.len(),
+            self.elapsed
+        )?;
+        let sizes = self.tables.sizes();
+        let sizes: Vec<_> = sizes
+            .iter()
+            .map(|(name, size)| format!("{name} {size}"))
+            .collect();
+        writeln!(f, "tables: {}", sizes.join(", "))?;
+        write!(f, "sha256: ")?;
+        policy
+            .hash
+            .iter()
+            .try_for_each(|octet| write!(f, "{octet:02x}"))
+    }
+}

@@ -1,0 +1,256 @@
+//! `ValidPolicy` → `TableSet`: recursive flow classification (Gupta and `McKeown`, SIGCOMM 1999).
+//!
+//! ```text
+//! space.rs       who owns which address -> endpoints         trie.rs: the walk over an address's bytes
+//! identity.rs    endpoints that no rule tells apart          per side: a sender's, a receiver's
+//! classes.rs     services that no rule tells apart
+//! profiles.rs    (sender's, receiver's identity) -> the rules for this pair
+//! cells.rs       (rules of a pair, service class) -> the rule that wins
+//! ```
+//!
+//! Precedence is settled here, once for all: a higher priority first; then deny before allow; then the more specific
+//! sender, the more specific receiver, the more specific service; then the name.
+
+mod blocks;
+mod cells;
+mod classes;
+mod identity;
+mod profiles;
+mod space;
+mod trie;
+
+use std::collections::BTreeMap;
+
+use enforcer_common::abi::{
+    self, Lan, NO_LAN, SELF_ZONE, UNKNOWN_ZONE, VLAN_INNER, VlanTable, rule_flags, zone_flags,
+};
+
+use super::{
+    DEFAULT_RULE_NAME, limits,
+    tables::{LanName, Names, RuleName, TableSet},
+    valid::{Action, Mode, SELF, UNKNOWN, ValidPolicy, VlanId},
+};
+use crate::diagnostics::Diagnostics;
+
+const _: () = assert!(UNKNOWN == UNKNOWN_ZONE as usize && SELF == SELF_ZONE as usize);
+
+/// Compiles a policy. The only errors are exceeded limits.
+pub(super) fn compile(policy: &ValidPolicy) -> Result<TableSet, Diagnostics> {
+    let within = |what: &str, count: usize, limit: usize, help: &str| {
+        limits::check(what, count, limit, help, &policy.sources)
+    };
+    let lans = Lans::collect(policy);
+    within(
+        "zones",
+        policy.zones.len(),
+        limits::ZONES,
+        "use fewer, larger zones",
+    )?;
+    within(
+        "VLANs",
+        lans.by_tags.len() + 1,
+        limits::LANS,
+        "use fewer VLANs",
+    )?;
+    within(
+        "rules",
+        policy.rules.len() + 1,
+        limits::RULES,
+        "merge rules that differ in one word",
+    )?;
+
+    let prefixes = identity::rule_prefixes(policy);
+    let space = space::build(policy, &lans, &prefixes);
+    let fewer = "declare fewer devices, or fewer prefixes in rules";
+    within("endpoints", space.endpoints.len(), limits::ENDPOINTS, fewer)?;
+    within(
+        "address trie nodes",
+        space.trie.nodes.len(),
+        limits::TRIE_NODES,
+        fewer,
+    )?;
+    within(
+        "single addresses",
+        space.trie.hosts.len(),
+        limits::HOSTS,
+        fewer,
+    )?;
+
+    let identities = identity::assign(policy, &prefixes, &space);
+    let classes = classes::build(policy);
+    within(
+        "service classes",
+        classes.count,
+        limits::CLASSES,
+        "use fewer overlapping port ranges",
+    )?;
+
+    let row_blocks = identities.destinations.sets.len().div_ceil(256);
+    let rows = row_blocks * identities.sources.sets.len();
+    let merge = "name zones instead of single devices in rules where that will do";
+    within("rows of identities", rows, limits::ROWS, merge)?;
+    let profiles = profiles::build(policy, &identities);
+    within(
+        "profile blocks",
+        profiles.blocks.len(),
+        limits::PROFILE_BLOCKS,
+        merge,
+    )?;
+    let column_blocks = classes.count.div_ceil(256);
+    let columns = column_blocks * profiles.lists.len();
+    within("columns of services", columns, limits::COLUMNS, merge)?;
+    let cells = cells::build(policy, &profiles, &classes);
+    within(
+        "cell blocks",
+        cells.blocks.len(),
+        limits::CELL_BLOCKS,
+        merge,
+    )?;
+
+    let mut endpoints = space.endpoints;
+    for (endpoint, pair) in endpoints.iter_mut().zip(&identities.of_endpoint) {
+        (endpoint.source, endpoint.destination) = *pair;
+    }
+    Ok(TableSet {
+        vlans: lans.tables(),
+        lans: space.lans,
+        trie: space.trie.nodes,
+        hosts: space.trie.hosts,
+        endpoints,
+        zones: zones(policy),
+        rows: profiles.rows,
+        profiles: profiles.blocks.into_iter().map(abi::ProfileBlock).collect(),
+        row_blocks: row_blocks as u32,
+        protocols: classes.protocols,
+        services: classes.services,
+        columns: cells.columns,
+        column_blocks: column_blocks as u32,
+        cells: cells.blocks.into_iter().map(abi::CellBlock).collect(),
+        rules: rules(policy),
+        names: Names {
+            zones: policy.zones.iter().map(|zone| zone.name.clone()).collect(),
+            endpoints: space.names,
+            rules: rule_names(policy),
+            lans: lans.names,
+            realms: policy.realms.clone(),
+        },
+        policy_hash: policy.hash,
+    })
+}
+
+/// The VLANs of a policy, numbered from 1 in the order of their tags.
+struct Lans {
+    by_tags: BTreeMap<VlanId, u16>,
+    /// By LAN id; entry 0 stands for none.
+    names: Vec<LanName>,
+    /// By LAN id: the address space.
+    realms: Vec<usize>,
+}
+
+impl Lans {
+    fn collect(policy: &ValidPolicy) -> Self {
+        let mut zones_of: BTreeMap<VlanId, Vec<u16>> = BTreeMap::new();
+        for (number, zone) in policy.zones.iter().enumerate() {
+            if let Some(vlan) = zone.vlan {
+                zones_of.entry(vlan).or_default().push(number as u16);
+            }
+        }
+        let mut lans = Self {
+            by_tags: BTreeMap::new(),
+            names: vec![LanName::default()],
+            realms: vec![0],
+        };
+        for (vlan, zones) in zones_of {
+            lans.by_tags.insert(vlan, lans.names.len() as u16);
+            lans.realms.push(policy.zones[zones[0] as usize].realm);
+            lans.names.push(LanName {
+                vlan: Some(vlan),
+                zones,
+            });
+        }
+        lans
+    }
+
+    /// The LAN of a zone; none for the built-in ones.
+    fn of(&self, vlan: Option<VlanId>) -> u16 {
+        vlan.map_or(NO_LAN, |vlan| self.by_tags[&vlan])
+    }
+
+    /// The zone that answers for addresses of a VLAN that belong to none: its only one.
+    fn zone(&self, lan: u16) -> u16 {
+        match self.names[lan as usize].zones[..] {
+            [zone] => zone,
+            _ => UNKNOWN_ZONE,
+        }
+    }
+
+    fn tables(&self) -> Vec<VlanTable> {
+        let mut tables = vec![VlanTable([0; 4096])];
+        for (vlan, &lan) in &self.by_tags {
+            let outer = vlan.outer as usize;
+            let Some(inner) = vlan.inner else {
+                tables[0].0[outer] = lan;
+                continue;
+            };
+            if tables[0].0[outer] == 0 {
+                tables[0].0[outer] = VLAN_INNER | tables.len() as u16;
+                tables.push(VlanTable([0; 4096]));
+            }
+            let table = tables[0].0[outer] & !VLAN_INNER;
+            tables[table as usize].0[inner as usize] = lan;
+        }
+        tables
+    }
+}
+
+fn zones(policy: &ValidPolicy) -> Vec<abi::Zone> {
+    let flags = |mode| match mode {
+        None => 0,
+        Some(Mode::Monitor) => zone_flags::MONITOR,
+        Some(Mode::Enforce) => zone_flags::ENFORCE,
+    };
+    let zone = |zone: &super::valid::Zone| abi::Zone {
+        slot: 0,
+        flags: flags(zone.mode),
+    };
+    policy.zones.iter().map(zone).collect()
+}
+
+fn rules(policy: &ValidPolicy) -> Vec<abi::Rule> {
+    let rule = |rule: &super::valid::Rule| {
+        let allow = if rule.action == Action::Allow {
+            rule_flags::ALLOW
+        } else {
+            0
+        };
+        let log = if rule.log_new { rule_flags::LOG } else { 0 };
+        abi::Rule {
+            slot: 0,
+            flags: allow | log,
+        }
+    };
+    let default = abi::Rule { slot: 0, flags: 0 };
+    std::iter::once(default)
+        .chain(policy.rules.iter().map(rule))
+        .collect()
+}
+
+fn rule_names(policy: &ValidPolicy) -> Vec<RuleName> {
+    let default = RuleName {
+        name: DEFAULT_RULE_NAME.to_owned(),
+        ..RuleName::default()
+    };
+    let name = |rule: &super::valid::Rule| RuleName {
+        name: rule.name.clone(),
+        place: policy.sources.place(rule.at),
+        location: Some(rule.at),
+    };
+    std::iter::once(default)
+        .chain(policy.rules.iter().map(name))
+        .collect()
+}
+
+/// LAN 0: nobody's.
+fn no_lan() -> Lan {
+    Lan::default()
+}

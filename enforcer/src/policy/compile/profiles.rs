@@ -1,0 +1,176 @@
+//! Profiles: the rules that apply to a pair of identities, in the order of precedence.
+//!
+//! Most pairs of identities have no rule at all, and most of the others have the same rules as a pair of more general
+//! identities (a device that one rule names has all the rules of its zone too). So the row of an identity starts as
+//! that of the one that it is like, and only the receivers of rules that differ are looked at again.
+
+use std::{cmp::Reverse, collections::HashMap};
+
+use super::{
+    blocks::Blocks,
+    identity::{Assigned, Closeness, RuleSet},
+};
+use crate::policy::valid::{Action, Rule, ServiceMatch, ValidPolicy};
+
+/// Marks the first of the entries in a profile that only the service, and then the name, ranks.
+pub(super) const NEW_RANK: u32 = 1 << 31;
+
+/// The rules of a pair, first the one that wins; [`NEW_RANK`] is set where rank changes.
+pub(super) type Profile = Vec<u32>;
+
+/// The profiles of all pairs.
+pub(super) struct Profiles {
+    /// By profile; the first is empty.
+    pub(super) lists: Vec<Profile>,
+    /// Blocks of profiles.
+    pub(super) blocks: Vec<[u32; 256]>,
+    /// Numbers of blocks, by source identity.
+    pub(super) rows: Vec<u32>,
+}
+
+/// Finds the profiles of all pairs of identities.
+pub(super) fn build(policy: &ValidPolicy, identities: &Assigned) -> Profiles {
+    let mut builder = Builder::new(policy, identities);
+    let row_blocks = identities.destinations.sets.len().div_ceil(256);
+    let mut rows: Vec<u32> = Vec::with_capacity(row_blocks * identities.sources.sets.len());
+    for (number, rules) in identities.sources.sets.iter().enumerate() {
+        let like = identities.sources.like[number] as usize;
+        let (mut row, changed) = if like == number {
+            (
+                vec![0; row_blocks],
+                rules.iter().map(|&(rule, _)| rule).collect(),
+            )
+        } else {
+            let row = rows[like * row_blocks..(like + 1) * row_blocks].to_vec();
+            (row, difference(rules, &identities.sources.sets[like]))
+        };
+        builder.patch(&mut row, rules, &changed);
+        rows.extend(row);
+    }
+    Profiles {
+        lists: builder.lists,
+        blocks: builder.blocks.list,
+        rows,
+    }
+}
+
+/// The rules that are in one set only, or that name their address more closely in one of them.
+fn difference(a: &RuleSet, b: &RuleSet) -> Vec<u32> {
+    let mut all: Vec<_> = a.iter().chain(b).collect();
+    all.sort_unstable();
+    let once = all.chunk_by(|a, b| a == b).filter(|same| same.len() == 1);
+    let mut rules: Vec<u32> = once.map(|same| same[0].0).collect();
+    rules.dedup();
+    rules
+}
+
+struct Builder<'p> {
+    rules: &'p [Rule],
+    receivers: &'p [RuleSet],
+    /// By rule id: the destination identities that it names.
+    receivers_of: Vec<Vec<u32>>,
+    lists: Vec<Profile>,
+    numbers: HashMap<Profile, u32>,
+    blocks: Blocks,
+}
+
+impl<'p> Builder<'p> {
+    fn new(policy: &'p ValidPolicy, identities: &'p Assigned) -> Self {
+        let receivers = &identities.destinations.sets;
+        let mut receivers_of = vec![Vec::new(); policy.rules.len() + 1];
+        for (rules, number) in receivers.iter().zip(0..) {
+            for &(rule, _) in rules {
+                receivers_of[rule as usize].push(number);
+            }
+        }
+        Self {
+            rules: &policy.rules,
+            receivers,
+            receivers_of,
+            lists: vec![Profile::new()],
+            numbers: HashMap::from([(Profile::new(), 0)]),
+            blocks: Blocks::new(),
+        }
+    }
+
+    /// Corrects a row for a sender with these rules, where it differs in some of them from the row's former owner.
+    fn patch(&mut self, row: &mut [u32], rules: &RuleSet, changed: &[u32]) {
+        let affected = changed
+            .iter()
+            .flat_map(|&rule| &self.receivers_of[rule as usize]);
+        let mut affected: Vec<u32> = affected.copied().collect();
+        affected.sort_unstable();
+        affected.dedup();
+        for same_block in affected.chunk_by(|a, b| a >> 8 == b >> 8) {
+            let number = &mut row[(same_block[0] >> 8) as usize];
+            let mut block = self.blocks.list[*number as usize];
+            for &receiver in same_block {
+                block[(receiver & 0xff) as usize] = self.profile(rules, receiver);
+            }
+            *number = self.blocks.number(&block);
+        }
+    }
+
+    fn profile(&mut self, from: &RuleSet, receiver: u32) -> u32 {
+        let both = intersection(from, &self.receivers[receiver as usize]);
+        let list = self.ranked(both);
+        if let Some(&number) = self.numbers.get(&list) {
+            return number;
+        }
+        let number = self.lists.len() as u32;
+        self.lists.push(list.clone());
+        self.numbers.insert(list, number);
+        number
+    }
+
+    /// Sorts rules by all of the precedence that does not depend on the service. What stands behind a rule for every
+    /// service can never win and is left out.
+    fn ranked(&self, both: Vec<(u32, Closeness, Closeness)>) -> Profile {
+        let rule = |id: u32| &self.rules[id as usize - 1];
+        let rank = |&(id, from, to): &(u32, Closeness, Closeness)| {
+            let Rule {
+                priority, action, ..
+            } = rule(id);
+            (
+                Reverse(*priority),
+                *action == Action::Allow,
+                Reverse(from),
+                Reverse(to),
+            )
+        };
+        let mut both = both;
+        // Rules are numbered by name, so the numbers order what agrees in all else.
+        both.sort_unstable_by_key(|entry| (rank(entry), entry.0));
+        let mut list = Profile::with_capacity(both.len());
+        for same in both.chunk_by(|a, b| rank(a) == rank(b)) {
+            list.extend(same.iter().map(|&(id, ..)| id));
+            let first = list.len() - same.len();
+            list[first] |= NEW_RANK;
+            let everything =
+                |&(id, ..): &(u32, _, _)| rule(id).services.contains(&ServiceMatch::Any);
+            if same.iter().any(everything) {
+                break;
+            }
+        }
+        list
+    }
+}
+
+/// The rules that name both ends, with how closely they name each.
+fn intersection(from: &RuleSet, to: &RuleSet) -> Vec<(u32, Closeness, Closeness)> {
+    let find = |set: &RuleSet, rule: u32| {
+        let found = set.binary_search_by_key(&rule, |&(rule, _)| rule).ok();
+        found.map(|at| set[at].1)
+    };
+    if from.len() <= to.len() {
+        let pairs = from
+            .iter()
+            .map(|&(rule, near)| Some((rule, near, find(to, rule)?)));
+        pairs.flatten().collect()
+    } else {
+        let pairs = to
+            .iter()
+            .map(|&(rule, near)| Some((rule, find(from, rule)?, near)));
+        pairs.flatten().collect()
+    }
+}

@@ -1,0 +1,316 @@
+//! `PolicyFile`: what the files declare, word by word, before any name is looked up.
+
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+
+use super::{
+    fields::{Complaint, Fields, Known, Spanned, list, scalar},
+    grammar::{self, Reference},
+    services,
+    valid::{Action, Mode, ServiceMatch, VlanId},
+    yaml::{Key, Node, Value},
+};
+use crate::diagnostics::{Diagnostic, quote};
+
+const FILE: Known = Known {
+    what: "a policy file",
+    keys: &["zones", "devices", "services", "rules"],
+    later: &[
+        "groups",
+        "classes",
+        "templates",
+        "never",
+        "must_flow",
+        "tests",
+    ],
+};
+const ZONE: Known = Known {
+    what: "a zone",
+    keys: &[
+        "vlan", "realm", "subnets", "gateway", "mode", "comment", "owner", "ticket",
+    ],
+    later: &["class", "on_no_policy", "guard", "limit", "shield"],
+};
+const DEVICE: Known = Known {
+    what: "a device",
+    keys: &[
+        "zone", "mac", "address", "dhcp", "comment", "owner", "ticket",
+    ],
+    later: &["class", "limit", "shield"],
+};
+const SERVICE: Known = Known {
+    what: "a service",
+    keys: &["match", "comment", "owner", "ticket"],
+    later: &[],
+};
+const RULE: Known = Known {
+    what: "a rule",
+    keys: &[
+        "from", "to", "services", "action", "priority", "log", "comment", "owner", "ticket",
+    ],
+    later: &["limit", "expires", "template", "mode"],
+};
+
+/// All declarations of all files.
+#[derive(Debug, Default)]
+pub(super) struct PolicyFile {
+    pub(super) zones: Vec<ZoneText>,
+    pub(super) devices: Vec<DeviceText>,
+    pub(super) services: Vec<ServiceText>,
+    pub(super) rules: Vec<RuleText>,
+}
+
+/// A zone. What was wrong is missing here and stands in the findings; so with the others.
+#[derive(Debug)]
+pub(super) struct ZoneText {
+    pub(super) name: Spanned<String>,
+    pub(super) vlan: Option<Spanned<VlanId>>,
+    pub(super) realm: Option<Spanned<String>>,
+    pub(super) subnets: Vec<Spanned<IpNetwork>>,
+    pub(super) gateways: Vec<Spanned<IpAddr>>,
+    pub(super) mode: Mode,
+}
+
+#[derive(Debug)]
+pub(super) struct DeviceText {
+    pub(super) name: Spanned<String>,
+    pub(super) zone: Option<Spanned<String>>,
+    pub(super) mac: Option<Spanned<[u8; 6]>>,
+    pub(super) addresses: Vec<Spanned<IpAddr>>,
+}
+
+#[derive(Debug)]
+pub(super) struct ServiceText {
+    pub(super) name: Spanned<String>,
+    pub(super) matches: Vec<ServiceMatch>,
+}
+
+#[derive(Debug)]
+pub(super) struct RuleText {
+    pub(super) name: Spanned<String>,
+    pub(super) from: Vec<Spanned<Reference>>,
+    pub(super) to: Vec<Spanned<Reference>>,
+    pub(super) services: Vec<Spanned<ServiceReference>>,
+    pub(super) action: Option<Action>,
+    pub(super) priority: i32,
+    pub(super) log_new: bool,
+}
+
+/// One entry of a rule's `services`.
+#[derive(Debug)]
+pub(super) enum ServiceReference {
+    Name(String),
+    Match(ServiceMatch),
+}
+
+impl PolicyFile {
+    /// Adds the declarations of one file.
+    pub(super) fn add(&mut self, root: &Node<'_>, findings: &mut Vec<Diagnostic>) {
+        let fields = Fields::read(root, root.at, &FILE, findings);
+        for (name, node) in named(&fields, "zones", findings) {
+            self.zones.push(zone(name, node, findings));
+        }
+        for (name, node) in named(&fields, "devices", findings) {
+            self.devices.push(device(name, node, findings));
+        }
+        for (name, node) in named(&fields, "services", findings) {
+            self.services.push(service(name, node, findings));
+        }
+        for (name, node) in named(&fields, "rules", findings) {
+            self.rules.push(rule(name, node, findings));
+        }
+    }
+}
+
+/// The things of a section, with names that are names.
+fn named<'t, 'a>(
+    fields: &Fields<'t, 'a>,
+    section: &str,
+    findings: &mut Vec<Diagnostic>,
+) -> Vec<(Spanned<String>, &'t Node<'a>)> {
+    let Some(node) = fields.get(section) else {
+        return Vec::new();
+    };
+    let entries = match &node.value {
+        Value::Map(entries) => entries.as_slice(),
+        Value::Null => &[],
+        _ => {
+            let message = format!(
+                "{} must be a map from names to their definitions",
+                quote(section)
+            );
+            findings.push(Diagnostic::at(node.at, message));
+            &[]
+        }
+    };
+    let check = |(key, node): &'t (Key<'a>, Node<'a>)| {
+        let checked = match section {
+            "services" => service_name(&key.text),
+            // Rules are named by nobody, so no word is taken for them.
+            "rules" => rule_name(&key.text),
+            _ => grammar::new_name(&key.text),
+        };
+        let value = checked.unwrap_or_else(|complaint| {
+            findings.push(complaint.at(key.at));
+            key.text.clone().into_owned()
+        });
+        (Spanned { value, at: key.at }, node)
+    };
+    entries.iter().map(check).collect()
+}
+
+fn service_name(text: &str) -> Result<String, Complaint> {
+    if services::is_reserved(text) {
+        let message = format!("{} is a service of the language", quote(text));
+        return Err(Complaint::new(message, "choose another name"));
+    }
+    grammar::name(text)
+}
+
+fn rule_name(text: &str) -> Result<String, Complaint> {
+    if text == super::DEFAULT_RULE_NAME {
+        let message = format!(
+            "{} is the name of what happens when no rule matches",
+            quote(text)
+        );
+        return Err(Complaint::new(message, "choose another name"));
+    }
+    grammar::name(text)
+}
+
+fn zone(name: Spanned<String>, node: &Node<'_>, findings: &mut Vec<Diagnostic>) -> ZoneText {
+    let fields = Fields::read(node, name.at, &ZONE, findings);
+    fields.free_text(findings);
+    let vlan = fields.require("vlan", "110", findings);
+    let vlan = vlan.and_then(|node| vlan_tags(node, findings));
+    let subnets = fields
+        .require("subnets", "[10.10.110.0/24]", findings)
+        .map(|node| list(node, grammar::subnet, findings));
+    let realm = fields.get("realm");
+    let gateways = fields.get("gateway");
+    let gateways = gateways.map(|node| list(node, grammar::host_address, findings));
+    let mode = fields.get("mode");
+    let mode = mode.and_then(|node| scalar(node, grammar::mode, findings));
+    ZoneText {
+        name,
+        vlan,
+        realm: realm.and_then(|node| scalar(node, grammar::name, findings)),
+        subnets: subnets.unwrap_or_default(),
+        gateways: gateways.unwrap_or_default(),
+        mode: mode.map(|mode| mode.value).unwrap_or_default(),
+    }
+}
+
+/// Two tags must stand in quotes: other readers of the file would take `2000.110` for the number 2000.11.
+fn vlan_tags(node: &Node<'_>, findings: &mut Vec<Diagnostic>) -> Option<Spanned<VlanId>> {
+    let vlan = scalar(node, grammar::vlan, findings)?;
+    if matches!(node.value, Value::Scalar { plain: true, .. }) && vlan.value.inner.is_some() {
+        let message = "two VLAN tags must stand in quotes";
+        let help = format!(
+            "write `\"{}\"`: without quotes it is a decimal number to other tools",
+            vlan.value
+        );
+        findings.push(Diagnostic::at(node.at, message).help(help));
+    }
+    Some(vlan)
+}
+
+fn device(name: Spanned<String>, node: &Node<'_>, findings: &mut Vec<Diagnostic>) -> DeviceText {
+    let fields = Fields::read(node, name.at, &DEVICE, findings);
+    fields.free_text(findings);
+    let zone = fields.require("zone", "infusion-pumps", findings);
+    let mac = fields.get("mac");
+    let dynamic = fields.get("dhcp").is_some_and(|node| dhcp(node, findings));
+    let addresses = if dynamic {
+        fields.get("address")
+    } else {
+        fields.require("address", "10.10.110.21", findings)
+    };
+    let addresses = addresses.map(|node| list(node, grammar::host_address, findings));
+    DeviceText {
+        name,
+        zone: zone.and_then(|node| scalar(node, grammar::name, findings)),
+        mac: mac.and_then(|node| scalar(node, grammar::mac, findings)),
+        addresses: addresses.unwrap_or_default(),
+    }
+}
+
+/// Whether the device asks for its address, which this version refuses by name.
+fn dhcp(node: &Node<'_>, findings: &mut Vec<Diagnostic>) -> bool {
+    let dynamic = scalar(node, grammar::flag, findings).is_some_and(|flag| flag.value);
+    if dynamic {
+        let finding = Diagnostic::at(node.at, "`dhcp: true` is not supported yet");
+        findings.push(
+            finding.help("give the device a fixed `address`, or leave it to its zone's subnets"),
+        );
+    }
+    dynamic
+}
+
+/// `name: tcp/443`, `name: [tcp/80, tcp/443]`, or with a comment: `name: {match: tcp/443, comment: …}`.
+fn service(name: Spanned<String>, node: &Node<'_>, findings: &mut Vec<Diagnostic>) -> ServiceText {
+    let matches = if let Value::Map(_) = node.value {
+        let fields = Fields::read(node, name.at, &SERVICE, findings);
+        fields.free_text(findings);
+        fields.require("match", "tcp/443", findings)
+    } else {
+        Some(node)
+    };
+    let matches = matches.map(|node| list(node, service_match, findings));
+    let matches = matches.unwrap_or_default();
+    let matches = matches.into_iter().map(|entry| entry.value).collect();
+    ServiceText { name, matches }
+}
+
+fn service_match(text: &str) -> Result<ServiceMatch, Complaint> {
+    if !services::is_expression(text) && grammar::name(text).is_ok() {
+        let message = format!("{} is not a protocol and port", quote(text));
+        let help = "write such as tcp/443: a service cannot contain another service yet";
+        return Err(Complaint::new(message, help));
+    }
+    services::expression(text)
+}
+
+fn service_reference(text: &str) -> Result<ServiceReference, Complaint> {
+    if services::is_expression(text) {
+        return services::expression(text).map(ServiceReference::Match);
+    }
+    grammar::name(text).map(ServiceReference::Name)
+}
+
+fn rule(name: Spanned<String>, node: &Node<'_>, findings: &mut Vec<Diagnostic>) -> RuleText {
+    let fields = Fields::read(node, name.at, &RULE, findings);
+    fields.free_text(findings);
+    let from = fields.require("from", "infusion-pumps", findings);
+    let from = from.map(|node| list(node, grammar::reference, findings));
+    let to = fields.require("to", "pump-gateway", findings);
+    let to = to.map(|node| list(node, grammar::reference, findings));
+    let services = fields.require("services", "[tcp/443]", findings);
+    let services = services.map(|node| list(node, service_reference, findings));
+    let action = fields.require("action", "allow", findings);
+    let action = action.and_then(|node| scalar(node, grammar::action, findings));
+    let action = action.map(|action| action.value);
+    let priority = fields.get("priority");
+    let priority = priority.and_then(|node| scalar(node, grammar::priority, findings));
+    RuleText {
+        name,
+        from: from.unwrap_or_default(),
+        to: to.unwrap_or_default(),
+        services: services.unwrap_or_default(),
+        action,
+        priority: priority.map_or(0, |priority| priority.value),
+        log_new: fields
+            .get("log")
+            .is_some_and(|node| log_new(node, action, findings)),
+    }
+}
+
+fn log_new(node: &Node<'_>, action: Option<Action>, findings: &mut Vec<Diagnostic>) -> bool {
+    let log = scalar(node, grammar::log, findings).is_some();
+    if log && action == Some(Action::Deny) {
+        let finding = Diagnostic::at(node.at, "`log: new` is for rules that allow");
+        findings.push(finding.help("remove it: what a rule refuses is an event in any case"));
+    }
+    log
+}

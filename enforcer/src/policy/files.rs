@@ -1,0 +1,157 @@
+//! Finds and reads policy files: bounded, and safe from symbolic links that go round in circles.
+
+use std::{
+    collections::HashSet,
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+
+use super::limits;
+use crate::diagnostics::{Diagnostic, Location, Sources, quote};
+
+/// Reads files, and folders with all their `*.yaml` and `*.yml`. Names that start with a dot are skipped in folders.
+/// Returns the texts in the order of their paths, and the hash described at [`super::ValidPolicy::hash`].
+pub(super) fn read(paths: &[PathBuf], findings: &mut Vec<Diagnostic>) -> (Sources, [u8; 32]) {
+    let mut search = Search::default();
+    for path in paths {
+        search.start(path, findings);
+    }
+    search.found.sort();
+    let mut sources = Sources::default();
+    let mut digests = Vec::new();
+    let mut room = limits::TOTAL_BYTES;
+    for path in search.found {
+        match contents(&path, &mut room) {
+            Ok(bytes) => {
+                digests.push(<[u8; 32]>::from(Sha256::digest(&bytes)));
+                add(&mut sources, path, bytes, findings);
+            }
+            Err(error) => findings.push(unreadable(&path, &error)),
+        }
+    }
+    digests.sort_unstable();
+    (sources, Sha256::digest(digests.concat()).into())
+}
+
+#[derive(Default)]
+struct Search {
+    /// Files and folders that were visited, by canonical path.
+    seen: HashSet<PathBuf>,
+    found: Vec<PathBuf>,
+}
+
+impl Search {
+    /// Visits what a user named.
+    fn start(&mut self, path: &Path, findings: &mut Vec<Diagnostic>) {
+        let before = (self.found.len(), findings.len());
+        if let Err(error) = self.visit(path, findings) {
+            findings.push(unreadable(path, &error));
+        }
+        if before == (self.found.len(), findings.len()) && path.is_dir() && !self.any_under(path) {
+            let message = format!("no policy file in {}", quote(&path.to_string_lossy()));
+            findings.push(
+                Diagnostic::general(message)
+                    .help("policy files end in .yaml or .yml and do not start with a dot"),
+            );
+        }
+    }
+
+    /// Whether an earlier visit found files under a folder.
+    fn any_under(&self, folder: &Path) -> bool {
+        let folder = folder.canonicalize().unwrap_or_default();
+        self.seen
+            .iter()
+            .any(|path| path.starts_with(&folder) && path.is_file())
+    }
+
+    fn visit(&mut self, path: &Path, findings: &mut Vec<Diagnostic>) -> io::Result<()> {
+        let canonical = path.canonicalize()?;
+        if !self.seen.insert(canonical) {
+            return Ok(());
+        }
+        if !path.is_dir() {
+            self.found.push(path.to_owned());
+            return if self.found.len() > limits::FILES {
+                let limit = limits::FILES;
+                Err(io::Error::other(format!("more than {limit} policy files")))
+            } else {
+                Ok(())
+            };
+        }
+        let mut entries = fs::read_dir(path)?.collect::<io::Result<Vec<_>>>()?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let inner = entry.path();
+            if wanted(&inner)
+                && let Err(error) = self.visit(&inner, findings)
+            {
+                findings.push(unreadable(&inner, &error));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether an entry of a folder is a policy file or a folder to look into.
+fn wanted(path: &Path) -> bool {
+    let hidden = path
+        .file_name()
+        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let policy = path
+        .extension()
+        .is_some_and(|extension| extension == "yaml" || extension == "yml");
+    !hidden && (policy || path.is_dir())
+}
+
+fn contents(path: &Path, room: &mut u64) -> io::Result<Vec<u8>> {
+    // Asked before opening: opening a pipe would wait for its writer.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let limit = limits::FILE_BYTES.min(*room);
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    let length = bytes.len() as u64;
+    if length > limit {
+        let (what, limit) = if limit < limits::FILE_BYTES {
+            ("all policy files together are", limits::TOTAL_BYTES)
+        } else {
+            ("the file is", limits::FILE_BYTES)
+        };
+        let limit = limit >> 20;
+        return Err(io::Error::other(format!(
+            "{what} larger than the limit of {limit} MiB"
+        )));
+    }
+    *room -= length;
+    Ok(bytes)
+}
+
+fn add(sources: &mut Sources, path: PathBuf, bytes: Vec<u8>, findings: &mut Vec<Diagnostic>) {
+    let error = match String::from_utf8(bytes) {
+        Ok(text) => {
+            sources.add(path, text);
+            return;
+        }
+        Err(error) => error,
+    };
+    let start = error.utf8_error().valid_up_to() as u32;
+    let octet = error.as_bytes()[start as usize];
+    let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+    let file = sources.add(path, text);
+    let end = start + char::REPLACEMENT_CHARACTER.len_utf8() as u32;
+    let message = format!("the file is not UTF-8 text: octet 0x{octet:02x}");
+    findings.push(
+        Diagnostic::at(Location { file, start, end }, message)
+            .label("not UTF-8")
+            .help("save the file as UTF-8"),
+    );
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Diagnostic {
+    let path = quote(&path.to_string_lossy());
+    Diagnostic::general(format!("cannot read {path}: {error}"))
+}

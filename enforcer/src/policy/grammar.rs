@@ -1,0 +1,231 @@
+//! The grammar of single words: names, VLANs, addresses, prefixes, hardware addresses.
+
+use std::net::IpAddr;
+
+use enforcer_common::abi::NAME_MAX;
+use ipnetwork::IpNetwork;
+
+use super::{
+    fields::{Complaint, nearest},
+    link_scoped,
+    valid::{Action, Mode, VlanId},
+};
+use crate::diagnostics::quote;
+
+/// Names with a meaning of their own.
+const RESERVED: [&str; 3] = ["any", "self", "unknown"];
+
+/// A name that is built as names are: lower-case letters, digits and hyphens, not at the ends.
+pub(super) fn name(text: &str) -> Result<String, Complaint> {
+    let wrong = |message: String| {
+        let help = format!(
+            "a name has lower-case letters, digits and hyphens (not first or last), {NAME_MAX} at most"
+        );
+        Err(Complaint::new(message, help))
+    };
+    let letters = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    if text.is_empty() || !text.bytes().all(letters) || text.starts_with('-') || text.ends_with('-')
+    {
+        return wrong(format!("{} is not a name", quote(text)));
+    }
+    if text.len() > NAME_MAX {
+        return wrong(format!("a name of {} letters is too long", text.len()));
+    }
+    Ok(text.to_owned())
+}
+
+/// A name that the user may give to something.
+pub(super) fn new_name(text: &str) -> Result<String, Complaint> {
+    if RESERVED.contains(&text) {
+        let message = format!("{} is a word of the language", quote(text));
+        return Err(Complaint::new(message, "choose another name"));
+    }
+    name(text)
+}
+
+/// `110` or `2000.110`.
+pub(super) fn vlan(text: &str) -> Result<VlanId, Complaint> {
+    let tag = |text: &str| {
+        let digits = !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
+        let id = text.parse().ok().filter(|_| digits);
+        id.filter(|id| (1..=4094).contains(id))
+    };
+    let (outer, inner) = match text.split_once('.') {
+        None => (tag(text), Some(None)),
+        Some((outer, inner)) => (tag(outer), tag(inner).map(Some)),
+    };
+    if let (Some(outer), Some(inner)) = (outer, inner) {
+        return Ok(VlanId { outer, inner });
+    }
+    Err(Complaint::new(
+        format!("{} is not a VLAN", quote(text)),
+        "a VLAN id is a number from 1 to 4094; `\"2000.110\"` is VLAN 110 inside of VLAN 2000",
+    ))
+}
+
+/// `10.10.110.21` or `fd00::21`.
+pub(super) fn address(text: &str) -> Result<IpAddr, Complaint> {
+    text.parse().map_err(|_| {
+        Complaint::new(
+            format!("{} is not an address", quote(text)),
+            "write an IPv4 or IPv6 address without a prefix length, such as 10.10.110.21",
+        )
+    })
+}
+
+/// An address that can be a device's or the gateway's own.
+pub(super) fn host_address(text: &str) -> Result<IpAddr, Complaint> {
+    let address = address(text)?;
+    let one = IpNetwork::from(address);
+    let unicast = link_scoped::range_of(one).is_none_or(|range| range.unicast);
+    if unicast && !address.is_loopback() {
+        return Ok(address);
+    }
+    let message = format!("{address} cannot be the address of one station");
+    Err(Complaint::new(message, "write a unicast address"))
+}
+
+/// `10.10.110.0/24`, without bits behind the prefix.
+pub(super) fn prefix(text: &str) -> Result<IpNetwork, Complaint> {
+    let long = if text.contains(':') { 128 } else { 32 };
+    let parsed = text.contains('/').then(|| text.parse::<IpNetwork>().ok());
+    // A mask instead of a length (10.0.0.0/255.0.0.0) is accepted by the parser, but is not of this language.
+    let length = text.rsplit('/').next().unwrap_or_default();
+    let Some(network) = parsed.flatten().filter(|_| length.parse::<u8>().is_ok()) else {
+        let message = format!("{} is not an address range", quote(text));
+        let help = match text.parse::<IpAddr>() {
+            Ok(_) => format!("write `{text}/{long}` for this address alone"),
+            Err(_) => "write an address, a slash and a length, such as 10.10.110.0/24".to_owned(),
+        };
+        return Err(Complaint::new(message, help));
+    };
+    if network.network() == network.ip() {
+        return Ok(network);
+    }
+    Err(Complaint::new(
+        format!("{} has bits set behind its prefix", quote(text)),
+        format!(
+            "write `{}/{}` for the range, or `{}/{long}` for the address alone",
+            network.network(),
+            network.prefix(),
+            network.ip()
+        ),
+    ))
+}
+
+/// An address range that a zone can have.
+pub(super) fn subnet(text: &str) -> Result<IpNetwork, Complaint> {
+    let network = prefix(text)?;
+    match link_scoped::range_of(network) {
+        None => Ok(network),
+        Some(range) => Err(Complaint::new(
+            format!(
+                "{network} cannot be a subnet: {} ({})",
+                range.network, range.what
+            ),
+            "leave it out: link-scoped addresses belong to the zone of the VLAN that a frame is on",
+        )),
+    }
+}
+
+/// `00:1e:3d:00:01:01` or with hyphens.
+pub(super) fn mac(text: &str) -> Result<[u8; 6], Complaint> {
+    let wrong = || {
+        Complaint::new(
+            format!("{} is not the hardware address of a station", quote(text)),
+            "write six octets in hexadecimal, such as \"00:1e:3d:00:01:01\"; not all zero, not a group address",
+        )
+    };
+    let separator = if text.contains('-') { '-' } else { ':' };
+    let mut octets = [0; 6];
+    let mut parts = text.split(separator);
+    for octet in &mut octets {
+        let part = parts.next().ok_or_else(wrong)?;
+        let hexadecimal = part.len() == 2 && part.bytes().all(|c| c.is_ascii_hexdigit());
+        let value = u8::from_str_radix(part, 16).ok().filter(|_| hexadecimal);
+        *octet = value.ok_or_else(wrong)?;
+    }
+    let group = octets[0] & 1 == 1;
+    if parts.next().is_some() || group || octets == [0; 6] {
+        return Err(wrong());
+    }
+    Ok(octets)
+}
+
+/// One of a few words.
+fn word<T: Copy>(text: &str, words: &[(&'static str, T)]) -> Result<T, Complaint> {
+    if let Some(&(_, value)) = words.iter().find(|(word, _)| *word == text) {
+        return Ok(value);
+    }
+    let near = nearest(text, words.iter().map(|&(word, _)| word));
+    let help = near.map_or_else(
+        || {
+            let words: Vec<_> = words.iter().map(|(word, _)| quote(word)).collect();
+            format!("write {}", words.join(" or "))
+        },
+        |near| format!("did you mean `{near}`?"),
+    );
+    Err(Complaint::new(
+        format!("{} is not possible here", quote(text)),
+        help,
+    ))
+}
+
+/// `monitor` or `enforce`.
+pub(super) fn mode(text: &str) -> Result<Mode, Complaint> {
+    word(
+        text,
+        &[("monitor", Mode::Monitor), ("enforce", Mode::Enforce)],
+    )
+}
+
+/// `allow` or `deny`.
+pub(super) fn action(text: &str) -> Result<Action, Complaint> {
+    word(text, &[("allow", Action::Allow), ("deny", Action::Deny)])
+}
+
+/// `new`.
+pub(super) fn log(text: &str) -> Result<(), Complaint> {
+    word(text, &[("new", ())])
+}
+
+/// `true` or `false`.
+pub(super) fn flag(text: &str) -> Result<bool, Complaint> {
+    word(text, &[("true", true), ("false", false)])
+}
+
+/// A whole number.
+pub(super) fn priority(text: &str) -> Result<i32, Complaint> {
+    text.parse().map_err(|_| {
+        let message = format!("{} is not a priority", quote(text));
+        let help = format!(
+            "write a whole number from {} to {}; the default is 0",
+            i32::MIN,
+            i32::MAX
+        );
+        Complaint::new(message, help)
+    })
+}
+
+/// One entry of a rule's `from` or `to`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Reference {
+    Any,
+    /// A zone or a device, declared somewhere.
+    Name(String),
+    Prefix(IpNetwork),
+}
+
+/// A name, `any`, a prefix, or an address alone.
+pub(super) fn reference(text: &str) -> Result<Reference, Complaint> {
+    if text == "any" {
+        return Ok(Reference::Any);
+    }
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(Reference::Prefix(address.into()));
+    }
+    if text.contains(['/', ':', '.']) {
+        return prefix(text).map(Reference::Prefix);
+    }
+    name(text).map(Reference::Name)
+}

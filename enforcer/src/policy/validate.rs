@@ -1,0 +1,332 @@
+//! `PolicyFile` → `ValidPolicy`: every name looked up, every clash found.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{
+    addresses,
+    fields::{Spanned, nearest},
+    file::{DeviceText, PolicyFile, RuleText, ServiceReference, ServiceText, ZoneText},
+    grammar::Reference,
+    valid::{
+        Action, Device, Rule, SELF, Selector, Service, ServiceMatch, UNKNOWN, ValidPolicy, Zone,
+    },
+};
+use crate::diagnostics::{Diagnostic, Location, Sources, quote};
+
+/// Suggestions are looked for in so many findings; they cost a comparison with every name.
+const SUGGESTIONS: usize = 100;
+
+/// Checks the merged declarations. The result is only good when no finding was added.
+///
+/// With `complete` false, some file could not be read: names that nobody declares are not complained about, because
+/// they may stand there.
+pub(super) fn validate(
+    mut file: PolicyFile,
+    complete: bool,
+    (sources, hash): (Arc<Sources>, [u8; 32]),
+    findings: &mut Vec<Diagnostic>,
+) -> ValidPolicy {
+    file.zones.sort_by(|a, b| a.name.value.cmp(&b.name.value));
+    file.devices.sort_by(|a, b| a.name.value.cmp(&b.name.value));
+    file.services
+        .sort_by(|a, b| a.name.value.cmp(&b.name.value));
+    file.rules.sort_by(|a, b| a.name.value.cmp(&b.name.value));
+    if complete && file.zones.is_empty() && findings.is_empty() {
+        findings.push(
+            Diagnostic::general("the policy declares no zone: it would refuse every frame")
+                .help("declare at least one under `zones`"),
+        );
+    }
+    let names = Names::collect(&file, complete, findings);
+    let mut realms = vec!["default".to_owned()];
+    let zones = zones(&file.zones, &mut realms, findings);
+    let devices = file
+        .devices
+        .iter()
+        .map(|device| names.device(device, findings));
+    let devices: Vec<_> = devices.collect();
+    addresses::check(
+        &file.zones,
+        &zones,
+        &file.devices,
+        &devices,
+        &realms,
+        findings,
+    );
+    let rules = file
+        .rules
+        .iter()
+        .map(|rule| names.rule(rule, &file.services, findings));
+    ValidPolicy {
+        rules: rules.collect(),
+        devices,
+        services: file.services.iter().map(service).collect(),
+        zones,
+        realms,
+        sources,
+        hash,
+    }
+}
+
+fn zones(
+    texts: &[ZoneText],
+    realms: &mut Vec<String>,
+    findings: &mut Vec<Diagnostic>,
+) -> Vec<Zone> {
+    let built_in = |name: &str| Zone {
+        name: name.to_owned(),
+        vlan: None,
+        realm: 0,
+        subnets: Vec::new(),
+        gateways: Vec::new(),
+        mode: None,
+        at: None,
+    };
+    let mut zones = vec![built_in("unknown"), built_in("self")];
+    for text in texts {
+        let realm = text.realm.as_ref().map_or("default", |realm| &realm.value);
+        let number = realms.iter().position(|known| known == realm);
+        let number = number.unwrap_or_else(|| {
+            realms.push(realm.to_owned());
+            realms.len() - 1
+        });
+        zones.push(Zone {
+            name: text.name.value.clone(),
+            vlan: text.vlan.map(|vlan| vlan.value),
+            realm: number,
+            subnets: text.subnets.iter().map(|subnet| subnet.value).collect(),
+            gateways: text.gateways.iter().map(|gateway| gateway.value).collect(),
+            mode: Some(text.mode),
+            at: Some(text.name.at),
+        });
+    }
+    check_vlans(texts, &zones, findings);
+    zones
+}
+
+/// A VLAN has one address space, and either has inner tags or has none.
+fn check_vlans(texts: &[ZoneText], zones: &[Zone], findings: &mut Vec<Diagnostic>) {
+    let mut first_of = HashMap::new();
+    let mut tags_of = HashMap::new();
+    for (text, zone) in texts.iter().zip(&zones[2..]) {
+        let Some(Spanned { value: vlan, at }) = text.vlan else {
+            continue;
+        };
+        let (realm, place) = *first_of.entry(vlan).or_insert((zone.realm, at));
+        if realm != zone.realm {
+            findings.push(
+                Diagnostic::at(at, format!("VLAN {vlan} is in two realms"))
+                    .related(place, "in another realm here")
+                    .help("give the zones of one VLAN the same `realm`"),
+            );
+        }
+        let (tags, place) = *tags_of
+            .entry(vlan.outer)
+            .or_insert((vlan.inner.is_some(), at));
+        if tags != vlan.inner.is_some() {
+            let outer = vlan.outer;
+            findings.push(
+                Diagnostic::at(
+                    at,
+                    format!("VLAN {outer} is used with and without an inner tag"),
+                )
+                .related(place, "used the other way here")
+                .help("an outer tag leads either to a zone or to inner tags"),
+            );
+        }
+    }
+}
+
+fn service(text: &ServiceText) -> Service {
+    Service {
+        name: text.name.value.clone(),
+        matches: text.matches.clone(),
+        at: text.name.at,
+    }
+}
+
+/// What each name stands for.
+struct Names<'t> {
+    selectors: HashMap<&'t str, Selector>,
+    services: HashMap<&'t str, usize>,
+    complete: bool,
+}
+
+impl<'t> Names<'t> {
+    fn collect(file: &'t PolicyFile, complete: bool, findings: &mut Vec<Diagnostic>) -> Self {
+        let zones = file.zones.iter().map(|zone| ("zone", &zone.name));
+        let devices = file.devices.iter().map(|device| ("device", &device.name));
+        unique(zones.chain(devices), findings);
+        unique(
+            file.services
+                .iter()
+                .map(|service| ("service", &service.name)),
+            findings,
+        );
+        unique(file.rules.iter().map(|rule| ("rule", &rule.name)), findings);
+        let zones = file.zones.iter().enumerate();
+        let zones = zones.map(|(number, zone)| (&*zone.name.value, Selector::Zone(number + 2)));
+        let devices = file.devices.iter().enumerate();
+        let devices =
+            devices.map(|(number, device)| (&*device.name.value, Selector::Device(number)));
+        let mut selectors: HashMap<_, _> = devices.chain(zones).collect();
+        selectors.insert("unknown", Selector::Zone(UNKNOWN));
+        selectors.insert("self", Selector::Zone(SELF));
+        let services = file.services.iter().enumerate();
+        let services = services
+            .map(|(number, service)| (&*service.name.value, number))
+            .collect();
+        Self {
+            selectors,
+            services,
+            complete,
+        }
+    }
+
+    fn device(&self, text: &DeviceText, findings: &mut Vec<Diagnostic>) -> Device {
+        let zone = text
+            .zone
+            .as_ref()
+            .and_then(|zone| self.zone(zone, findings));
+        Device {
+            name: text.name.value.clone(),
+            zone: zone.unwrap_or(UNKNOWN),
+            mac: text.mac.map(|mac| mac.value),
+            addresses: text.addresses.iter().map(|address| address.value).collect(),
+            at: text.name.at,
+        }
+    }
+
+    fn zone(&self, name: &Spanned<String>, findings: &mut Vec<Diagnostic>) -> Option<usize> {
+        match self.selectors.get(&*name.value) {
+            Some(&Selector::Zone(zone)) if zone != UNKNOWN && zone != SELF => Some(zone),
+            Some(_) => {
+                let message = format!("{} is not a declared zone", quote(&name.value));
+                findings.push(
+                    Diagnostic::at(name.at, message).help("name the zone that the device is in"),
+                );
+                None
+            }
+            None => {
+                let zones = self.selectors.iter();
+                let zones = zones.filter(|(_, selector)| matches!(selector, Selector::Zone(2..)));
+                self.unknown(
+                    "zone",
+                    name.at,
+                    &name.value,
+                    zones.map(|(name, _)| *name),
+                    findings,
+                );
+                None
+            }
+        }
+    }
+
+    fn unknown<'n>(
+        &self,
+        what: &str,
+        at: Location,
+        name: &str,
+        names: impl Iterator<Item = &'n str>,
+        findings: &mut Vec<Diagnostic>,
+    ) {
+        if !self.complete {
+            return;
+        }
+        let finding = Diagnostic::at(at, format!("no {what} is named {}", quote(name)));
+        let near = (findings.len() < SUGGESTIONS).then(|| nearest(name, names));
+        findings.push(match near.flatten() {
+            Some(near) => finding.help(format!("did you mean `{near}`?")),
+            None => finding.help("declare it, or correct the name"),
+        });
+    }
+
+    fn rule(
+        &self,
+        text: &RuleText,
+        services: &[ServiceText],
+        findings: &mut Vec<Diagnostic>,
+    ) -> Rule {
+        let from = self.selectors(&text.from, findings);
+        let to = self.selectors(&text.to, findings);
+        Rule {
+            name: text.name.value.clone(),
+            from,
+            to,
+            services: self.matches(&text.services, services, findings),
+            action: text.action.unwrap_or(Action::Deny),
+            priority: text.priority,
+            log_new: text.log_new,
+            at: text.name.at,
+        }
+    }
+
+    fn selectors(
+        &self,
+        references: &[Spanned<Reference>],
+        findings: &mut Vec<Diagnostic>,
+    ) -> Vec<Selector> {
+        let mut selectors = Vec::with_capacity(references.len());
+        for Spanned { value, at } in references {
+            match value {
+                Reference::Any => selectors.push(Selector::Any),
+                Reference::Prefix(prefix) => selectors.push(Selector::Prefix(*prefix)),
+                Reference::Name(name) => {
+                    if let Some(&selector) = self.selectors.get(&**name) {
+                        selectors.push(selector);
+                    } else {
+                        let names = self.selectors.keys().copied().chain(["any"]);
+                        self.unknown("zone or device", *at, name, names, findings);
+                    }
+                }
+            }
+        }
+        selectors
+    }
+
+    fn matches(
+        &self,
+        references: &[Spanned<ServiceReference>],
+        services: &[ServiceText],
+        findings: &mut Vec<Diagnostic>,
+    ) -> Vec<ServiceMatch> {
+        let mut matches = Vec::new();
+        for Spanned { value, at } in references {
+            match value {
+                ServiceReference::Match(one) => matches.push(*one),
+                ServiceReference::Name(name) => {
+                    if let Some(&number) = self.services.get(&**name) {
+                        matches.extend(&services[number].matches);
+                    } else {
+                        let names = self.services.keys().copied();
+                        self.unknown("service", *at, name, names, findings);
+                    }
+                }
+            }
+        }
+        matches.sort_unstable();
+        matches.dedup();
+        matches
+    }
+}
+
+/// Complains about names that are declared more than once.
+fn unique<'t>(
+    declared: impl Iterator<Item = (&'static str, &'t Spanned<String>)>,
+    findings: &mut Vec<Diagnostic>,
+) {
+    let mut places: HashMap<&str, (&str, Location)> = HashMap::new();
+    for (what, name) in declared {
+        let Some(&(other, first)) = places.get(&*name.value) else {
+            places.insert(&name.value, (what, name.at));
+            continue;
+        };
+        let message = format!("the name {} is taken", quote(&name.value));
+        findings.push(
+            Diagnostic::at(name.at, message)
+                .label(format!("{what} here"))
+                .related(first, format!("{other} of the same name here"))
+                .help("a name stands for one thing over all files: rename one of them"),
+        );
+    }
+}
