@@ -87,10 +87,7 @@ impl SourceFile {
         let first = self.line_of(at.start);
         let last = self.line_of(at.end.max(at.start + 1) - 1);
         let start = self.lines[first] as usize;
-        let end = self
-            .lines
-            .get(last + 1)
-            .map_or(self.text.len(), |&next| next as usize);
+        let end = self.lines.get(last + 1).map_or(self.text.len(), |&next| next as usize);
         (&self.text[start..end], start, first + 1)
     }
 }
@@ -172,12 +169,7 @@ impl Diagnostic {
     }
 }
 
-fn snippet<'a>(
-    sources: &'a Sources,
-    at: Location,
-    kind: AnnotationKind,
-    label: &'a str,
-) -> Element<'a> {
+fn snippet<'a>(sources: &'a Sources, at: Location, kind: AnnotationKind, label: &'a str) -> Element<'a> {
     let file = &sources.files[at.file as usize];
     let (text, offset, line) = file.excerpt(at);
     let span = at.start as usize - offset..at.end as usize - offset;
@@ -210,11 +202,7 @@ impl Diagnostics {
 
     /// All findings as text, one empty line between two and a count at the end. With `colour`, ANSI escapes.
     pub fn render(&self, colour: bool) -> String {
-        let renderer = if colour {
-            Renderer::styled()
-        } else {
-            Renderer::plain()
-        };
+        let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
         let mut text = String::new();
         for finding in self.list.iter().take(SHOWN) {
             text.push_str(&finding.render(&self.sources, &renderer));

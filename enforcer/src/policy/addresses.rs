@@ -76,14 +76,12 @@ impl Owners<'_> {
         self.lengths.insert(subnet.value.prefix());
         let first = self.subnets.get(&(realm, subnet.value)).copied();
         let Some((other, place)) = first else {
-            self.subnets
-                .insert((realm, subnet.value), (zone, subnet.at));
+            self.subnets.insert((realm, subnet.value), (zone, subnet.at));
             return;
         };
         let network = subnet.value;
         let finding = if other == zone {
-            Diagnostic::at(subnet.at, format!("{network} is given twice"))
-                .related(place, "first given here")
+            Diagnostic::at(subnet.at, format!("{network} is given twice")).related(place, "first given here")
         } else {
             let other = quote(&self.zones[other].name);
             Diagnostic::at(subnet.at, format!("two zones claim {network}"))
@@ -140,11 +138,7 @@ impl Owners<'_> {
                 );
             }
             None => findings.push(
-                Diagnostic::at(
-                    address.at,
-                    format!("no subnet of zone {name} holds {value}"),
-                )
-                .help(format!(
+                Diagnostic::at(address.at, format!("no subnet of zone {name} holds {value}")).help(format!(
                     "correct the address, or add its range to the subnets of {name}"
                 )),
             ),

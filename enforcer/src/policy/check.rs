@@ -45,15 +45,9 @@ impl fmt::Display for Summary {
             self.elapsed
         )?;
         let sizes = self.tables.sizes();
-        let sizes: Vec<_> = sizes
-            .iter()
-            .map(|(name, size)| format!("{name} {size}"))
-            .collect();
+        let sizes: Vec<_> = sizes.iter().map(|(name, size)| format!("{name} {size}")).collect();
         writeln!(f, "tables: {}", sizes.join(", "))?;
         write!(f, "sha256: ")?;
-        policy
-            .hash
-            .iter()
-            .try_for_each(|octet| write!(f, "{octet:02x}"))
+        policy.hash.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
     }
 }

@@ -30,12 +30,7 @@ pub(super) struct Fields<'t, 'a> {
 
 impl<'t, 'a> Fields<'t, 'a> {
     /// Checks that a node is a map with known keys only. An empty value counts as a map without entries.
-    pub(super) fn read(
-        node: &'t Node<'a>,
-        at: Location,
-        known: &Known,
-        findings: &mut Vec<Diagnostic>,
-    ) -> Self {
+    pub(super) fn read(node: &'t Node<'a>, at: Location, known: &Known, findings: &mut Vec<Diagnostic>) -> Self {
         let what = known.what;
         let entries = match &node.value {
             Value::Map(entries) => entries.as_slice(),
@@ -61,12 +56,7 @@ impl<'t, 'a> Fields<'t, 'a> {
     }
 
     /// The value of a key that must be given.
-    pub(super) fn require(
-        &self,
-        key: &str,
-        example: &str,
-        findings: &mut Vec<Diagnostic>,
-    ) -> Option<&'t Node<'a>> {
+    pub(super) fn require(&self, key: &str, example: &str, findings: &mut Vec<Diagnostic>) -> Option<&'t Node<'a>> {
         let found = self.get(key);
         // A map with nothing in it was complained about, or lacks everything: one complaint a key is still the clearest.
         if found.is_none() {
@@ -116,10 +106,7 @@ pub(super) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> O
 }
 
 /// A value or a list of values: the values. Complains about empty lists and nested ones.
-pub(super) fn items<'t, 'a>(
-    node: &'t Node<'a>,
-    findings: &mut Vec<Diagnostic>,
-) -> Vec<(&'t str, &'t Node<'a>)> {
+pub(super) fn items<'t, 'a>(node: &'t Node<'a>, findings: &mut Vec<Diagnostic>) -> Vec<(&'t str, &'t Node<'a>)> {
     let nodes = match &node.value {
         Value::List(nodes) if nodes.is_empty() => {
             findings.push(Diagnostic::at(node.at, "the list is empty"));

@@ -16,14 +16,7 @@ use crate::diagnostics::{Diagnostic, quote};
 const FILE: Known = Known {
     what: "a policy file",
     keys: &["zones", "devices", "services", "rules"],
-    later: &[
-        "groups",
-        "classes",
-        "templates",
-        "never",
-        "must_flow",
-        "tests",
-    ],
+    later: &["groups", "classes", "templates", "never", "must_flow", "tests"],
 };
 const ZONE: Known = Known {
     what: "a zone",
@@ -34,9 +27,7 @@ const ZONE: Known = Known {
 };
 const DEVICE: Known = Known {
     what: "a device",
-    keys: &[
-        "zone", "mac", "address", "dhcp", "comment", "owner", "ticket",
-    ],
+    keys: &["zone", "mac", "address", "dhcp", "comment", "owner", "ticket"],
     later: &["class", "limit", "shield"],
 };
 const SERVICE: Known = Known {
@@ -136,10 +127,7 @@ fn named<'t, 'a>(
         Value::Map(entries) => entries.as_slice(),
         Value::Null => &[],
         _ => {
-            let message = format!(
-                "{} must be a map from names to their definitions",
-                quote(section)
-            );
+            let message = format!("{} must be a map from names to their definitions", quote(section));
             findings.push(Diagnostic::at(node.at, message));
             &[]
         }
@@ -170,10 +158,7 @@ fn service_name(text: &str) -> Result<String, Complaint> {
 
 fn rule_name(text: &str) -> Result<String, Complaint> {
     if text == super::DEFAULT_RULE_NAME {
-        let message = format!(
-            "{} is the name of what happens when no rule matches",
-            quote(text)
-        );
+        let message = format!("{} is the name of what happens when no rule matches", quote(text));
         return Err(Complaint::new(message, "choose another name"));
     }
     grammar::name(text)
@@ -241,9 +226,7 @@ fn dhcp(node: &Node<'_>, findings: &mut Vec<Diagnostic>) -> bool {
     let dynamic = scalar(node, grammar::flag, findings).is_some_and(|flag| flag.value);
     if dynamic {
         let finding = Diagnostic::at(node.at, "`dhcp: true` is not supported yet");
-        findings.push(
-            finding.help("give the device a fixed `address`, or leave it to its zone's subnets"),
-        );
+        findings.push(finding.help("give the device a fixed `address`, or leave it to its zone's subnets"));
     }
     dynamic
 }
@@ -300,9 +283,7 @@ fn rule(name: Spanned<String>, node: &Node<'_>, findings: &mut Vec<Diagnostic>) 
         services: services.unwrap_or_default(),
         action,
         priority: priority.map_or(0, |priority| priority.value),
-        log_new: fields
-            .get("log")
-            .is_some_and(|node| log_new(node, action, findings)),
+        log_new: fields.get("log").is_some_and(|node| log_new(node, action, findings)),
     }
 }
 

@@ -53,8 +53,7 @@ impl Search {
         if before == (self.found.len(), findings.len()) && path.is_dir() && !self.any_under(path) {
             let message = format!("no policy file in {}", quote(&path.to_string_lossy()));
             findings.push(
-                Diagnostic::general(message)
-                    .help("policy files end in .yaml or .yml and do not start with a dot"),
+                Diagnostic::general(message).help("policy files end in .yaml or .yml and do not start with a dot"),
             );
         }
     }
@@ -62,9 +61,7 @@ impl Search {
     /// Whether an earlier visit found files under a folder.
     fn any_under(&self, folder: &Path) -> bool {
         let folder = folder.canonicalize().unwrap_or_default();
-        self.seen
-            .iter()
-            .any(|path| path.starts_with(&folder) && path.is_file())
+        self.seen.iter().any(|path| path.starts_with(&folder) && path.is_file())
     }
 
     fn visit(&mut self, path: &Path, findings: &mut Vec<Diagnostic>) -> io::Result<()> {
@@ -122,9 +119,7 @@ fn contents(path: &Path, room: &mut u64) -> io::Result<Vec<u8>> {
             ("the file is", limits::FILE_BYTES)
         };
         let limit = limit >> 20;
-        return Err(io::Error::other(format!(
-            "{what} larger than the limit of {limit} MiB"
-        )));
+        return Err(io::Error::other(format!("{what} larger than the limit of {limit} MiB")));
     }
     *room -= length;
     Ok(bytes)

@@ -18,14 +18,11 @@ const RESERVED: [&str; 3] = ["any", "self", "unknown"];
 /// A name that is built as names are: lower-case letters, digits and hyphens, not at the ends.
 pub(super) fn name(text: &str) -> Result<String, Complaint> {
     let wrong = |message: String| {
-        let help = format!(
-            "a name has lower-case letters, digits and hyphens (not first or last), {NAME_MAX} at most"
-        );
+        let help = format!("a name has lower-case letters, digits and hyphens (not first or last), {NAME_MAX} at most");
         Err(Complaint::new(message, help))
     };
     let letters = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
-    if text.is_empty() || !text.bytes().all(letters) || text.starts_with('-') || text.ends_with('-')
-    {
+    if text.is_empty() || !text.bytes().all(letters) || text.starts_with('-') || text.ends_with('-') {
         return wrong(format!("{} is not a name", quote(text)));
     }
     if text.len() > NAME_MAX {
@@ -119,10 +116,7 @@ pub(super) fn subnet(text: &str) -> Result<IpNetwork, Complaint> {
     match link_scoped::range_of(network) {
         None => Ok(network),
         Some(range) => Err(Complaint::new(
-            format!(
-                "{network} cannot be a subnet: {} ({})",
-                range.network, range.what
-            ),
+            format!("{network} cannot be a subnet: {} ({})", range.network, range.what),
             "leave it out: link-scoped addresses belong to the zone of the VLAN that a frame is on",
         )),
     }
@@ -165,18 +159,12 @@ fn word<T: Copy>(text: &str, words: &[(&'static str, T)]) -> Result<T, Complaint
         },
         |near| format!("did you mean `{near}`?"),
     );
-    Err(Complaint::new(
-        format!("{} is not possible here", quote(text)),
-        help,
-    ))
+    Err(Complaint::new(format!("{} is not possible here", quote(text)), help))
 }
 
 /// `monitor` or `enforce`.
 pub(super) fn mode(text: &str) -> Result<Mode, Complaint> {
-    word(
-        text,
-        &[("monitor", Mode::Monitor), ("enforce", Mode::Enforce)],
-    )
+    word(text, &[("monitor", Mode::Monitor), ("enforce", Mode::Enforce)])
 }
 
 /// `allow` or `deny`.

@@ -36,11 +36,7 @@ const fn v4(octets: [u8; 4], length: u8, what: &'static str, unicast: bool) -> R
         panic!("a prefix is too long");
     };
     let network = IpNetwork::V4(network);
-    Range {
-        network,
-        what,
-        unicast,
-    }
+    Range { network, what, unicast }
 }
 
 const fn v6(first: u16, length: u8, what: &'static str, unicast: bool) -> Range {
@@ -49,18 +45,14 @@ const fn v6(first: u16, length: u8, what: &'static str, unicast: bool) -> Range 
         panic!("a prefix is too long");
     };
     let network = IpNetwork::V6(network);
-    Range {
-        network,
-        what,
-        unicast,
-    }
+    Range { network, what, unicast }
 }
 
 /// The range that a network lies inside of, or equals.
 pub fn range_of(network: IpNetwork) -> Option<&'static Range> {
-    RANGES.iter().find(|range| {
-        range.network.contains(network.ip()) && range.network.prefix() <= network.prefix()
-    })
+    RANGES
+        .iter()
+        .find(|range| range.network.contains(network.ip()) && range.network.prefix() <= network.prefix())
 }
 
 /// Whether an address is link-scoped.

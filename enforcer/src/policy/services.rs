@@ -110,11 +110,9 @@ fn unknown(word: &str, text: &str) -> Complaint {
     let words = PROTOCOLS.iter().map(|&(name, _)| name);
     let help = match nearest(word, words.chain(["proto", "any"])) {
         Some(near) => format!("did you mean `{}`?", text.replacen(word, near, 1)),
-        None => {
-            "write a protocol and a port, such as tcp/443, udp/5000-5010, icmp/echo, proto/47, \
+        None => "write a protocol and a port, such as tcp/443, udp/5000-5010, icmp/echo, proto/47, \
                  or `any`"
-                .to_owned()
-        }
+            .to_owned(),
     };
     Complaint::new(message, help)
 }
@@ -148,11 +146,7 @@ fn ports(protocol: u8, rest: &str, text: &str) -> Result<ServiceMatch, Complaint
         let help = format!("write `{last}-{first}`");
         return Err(Complaint::new(message, help));
     }
-    Ok(ServiceMatch::Ports {
-        protocol,
-        first,
-        last,
-    })
+    Ok(ServiceMatch::Ports { protocol, first, last })
 }
 
 /// `TYPE`, `TYPE/CODE`, by number or by name.
@@ -173,21 +167,14 @@ fn icmp(
     };
     if own_code.is_some() && code.is_some() {
         let message = format!("{} names a code already", quote(word));
-        return Err(Complaint::new(
-            message,
-            format!("leave out what follows `{word}`"),
-        ));
+        return Err(Complaint::new(message, format!("leave out what follows `{word}`")));
     }
     let base = u16::from(kind) << 8;
     let (first, last) = match code.or(own_code) {
         Some(code) => (base | u16::from(code), base | u16::from(code)),
         None => (base, base | 0xff),
     };
-    Ok(ServiceMatch::Ports {
-        protocol,
-        first,
-        last,
-    })
+    Ok(ServiceMatch::Ports { protocol, first, last })
 }
 
 fn unknown_type(names: &[(&'static str, u8, Option<u8>)], word: &str, text: &str) -> Complaint {
@@ -196,10 +183,7 @@ fn unknown_type(names: &[(&'static str, u8, Option<u8>)], word: &str, text: &str
     let help = near.map_or_else(
         || {
             let names: Vec<_> = names.iter().map(|&(name, ..)| name).collect();
-            format!(
-                "write a number, number/code, or one of {}",
-                names.join(", ")
-            )
+            format!("write a number, number/code, or one of {}", names.join(", "))
         },
         |near| format!("did you mean `{near}`?"),
     );

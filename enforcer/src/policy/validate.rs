@@ -7,9 +7,7 @@ use super::{
     fields::{Spanned, nearest},
     file::{DeviceText, PolicyFile, RuleText, ServiceReference, ServiceText, ZoneText},
     grammar::Reference,
-    valid::{
-        Action, Device, Rule, SELF, Selector, Service, ServiceMatch, UNKNOWN, ValidPolicy, Zone,
-    },
+    valid::{Action, Device, Rule, SELF, Selector, Service, ServiceMatch, UNKNOWN, ValidPolicy, Zone},
 };
 use crate::diagnostics::{Diagnostic, Location, Sources, quote};
 
@@ -28,8 +26,7 @@ pub(super) fn validate(
 ) -> ValidPolicy {
     file.zones.sort_by(|a, b| a.name.value.cmp(&b.name.value));
     file.devices.sort_by(|a, b| a.name.value.cmp(&b.name.value));
-    file.services
-        .sort_by(|a, b| a.name.value.cmp(&b.name.value));
+    file.services.sort_by(|a, b| a.name.value.cmp(&b.name.value));
     file.rules.sort_by(|a, b| a.name.value.cmp(&b.name.value));
     if complete && file.zones.is_empty() && findings.is_empty() {
         findings.push(
@@ -40,23 +37,10 @@ pub(super) fn validate(
     let names = Names::collect(&file, complete, findings);
     let mut realms = vec!["default".to_owned()];
     let zones = zones(&file.zones, &mut realms, findings);
-    let devices = file
-        .devices
-        .iter()
-        .map(|device| names.device(device, findings));
+    let devices = file.devices.iter().map(|device| names.device(device, findings));
     let devices: Vec<_> = devices.collect();
-    addresses::check(
-        &file.zones,
-        &zones,
-        &file.devices,
-        &devices,
-        &realms,
-        findings,
-    );
-    let rules = file
-        .rules
-        .iter()
-        .map(|rule| names.rule(rule, &file.services, findings));
+    addresses::check(&file.zones, &zones, &file.devices, &devices, &realms, findings);
+    let rules = file.rules.iter().map(|rule| names.rule(rule, &file.services, findings));
     ValidPolicy {
         rules: rules.collect(),
         devices,
@@ -68,11 +52,7 @@ pub(super) fn validate(
     }
 }
 
-fn zones(
-    texts: &[ZoneText],
-    realms: &mut Vec<String>,
-    findings: &mut Vec<Diagnostic>,
-) -> Vec<Zone> {
+fn zones(texts: &[ZoneText], realms: &mut Vec<String>, findings: &mut Vec<Diagnostic>) -> Vec<Zone> {
     let built_in = |name: &str| Zone {
         name: name.to_owned(),
         vlan: None,
@@ -120,18 +100,13 @@ fn check_vlans(texts: &[ZoneText], zones: &[Zone], findings: &mut Vec<Diagnostic
                     .help("give the zones of one VLAN the same `realm`"),
             );
         }
-        let (tags, place) = *tags_of
-            .entry(vlan.outer)
-            .or_insert((vlan.inner.is_some(), at));
+        let (tags, place) = *tags_of.entry(vlan.outer).or_insert((vlan.inner.is_some(), at));
         if tags != vlan.inner.is_some() {
             let outer = vlan.outer;
             findings.push(
-                Diagnostic::at(
-                    at,
-                    format!("VLAN {outer} is used with and without an inner tag"),
-                )
-                .related(place, "used the other way here")
-                .help("an outer tag leads either to a zone or to inner tags"),
+                Diagnostic::at(at, format!("VLAN {outer} is used with and without an inner tag"))
+                    .related(place, "used the other way here")
+                    .help("an outer tag leads either to a zone or to inner tags"),
             );
         }
     }
@@ -157,18 +132,12 @@ impl<'t> Names<'t> {
         let zones = file.zones.iter().map(|zone| ("zone", &zone.name));
         let devices = file.devices.iter().map(|device| ("device", &device.name));
         unique(zones.chain(devices), findings);
-        unique(
-            file.services
-                .iter()
-                .map(|service| ("service", &service.name)),
-            findings,
-        );
+        unique(file.services.iter().map(|service| ("service", &service.name)), findings);
         unique(file.rules.iter().map(|rule| ("rule", &rule.name)), findings);
         let zones = file.zones.iter().enumerate();
         let zones = zones.map(|(number, zone)| (&*zone.name.value, Selector::Zone(number + 2)));
         let devices = file.devices.iter().enumerate();
-        let devices =
-            devices.map(|(number, device)| (&*device.name.value, Selector::Device(number)));
+        let devices = devices.map(|(number, device)| (&*device.name.value, Selector::Device(number)));
         let mut selectors: HashMap<_, _> = devices.chain(zones).collect();
         selectors.insert("unknown", Selector::Zone(UNKNOWN));
         selectors.insert("self", Selector::Zone(SELF));
@@ -184,10 +153,7 @@ impl<'t> Names<'t> {
     }
 
     fn device(&self, text: &DeviceText, findings: &mut Vec<Diagnostic>) -> Device {
-        let zone = text
-            .zone
-            .as_ref()
-            .and_then(|zone| self.zone(zone, findings));
+        let zone = text.zone.as_ref().and_then(|zone| self.zone(zone, findings));
         Device {
             name: text.name.value.clone(),
             zone: zone.unwrap_or(UNKNOWN),
@@ -202,21 +168,13 @@ impl<'t> Names<'t> {
             Some(&Selector::Zone(zone)) if zone != UNKNOWN && zone != SELF => Some(zone),
             Some(_) => {
                 let message = format!("{} is not a declared zone", quote(&name.value));
-                findings.push(
-                    Diagnostic::at(name.at, message).help("name the zone that the device is in"),
-                );
+                findings.push(Diagnostic::at(name.at, message).help("name the zone that the device is in"));
                 None
             }
             None => {
                 let zones = self.selectors.iter();
                 let zones = zones.filter(|(_, selector)| matches!(selector, Selector::Zone(2..)));
-                self.unknown(
-                    "zone",
-                    name.at,
-                    &name.value,
-                    zones.map(|(name, _)| *name),
-                    findings,
-                );
+                self.unknown("zone", name.at, &name.value, zones.map(|(name, _)| *name), findings);
                 None
             }
         }
@@ -241,12 +199,7 @@ impl<'t> Names<'t> {
         });
     }
 
-    fn rule(
-        &self,
-        text: &RuleText,
-        services: &[ServiceText],
-        findings: &mut Vec<Diagnostic>,
-    ) -> Rule {
+    fn rule(&self, text: &RuleText, services: &[ServiceText], findings: &mut Vec<Diagnostic>) -> Rule {
         let from = self.selectors(&text.from, findings);
         let to = self.selectors(&text.to, findings);
         Rule {
@@ -261,11 +214,7 @@ impl<'t> Names<'t> {
         }
     }
 
-    fn selectors(
-        &self,
-        references: &[Spanned<Reference>],
-        findings: &mut Vec<Diagnostic>,
-    ) -> Vec<Selector> {
+    fn selectors(&self, references: &[Spanned<Reference>], findings: &mut Vec<Diagnostic>) -> Vec<Selector> {
         let mut selectors = Vec::with_capacity(references.len());
         for Spanned { value, at } in references {
             match value {
@@ -311,10 +260,7 @@ impl<'t> Names<'t> {
 }
 
 /// Complains about names that are declared more than once.
-fn unique<'t>(
-    declared: impl Iterator<Item = (&'static str, &'t Spanned<String>)>,
-    findings: &mut Vec<Diagnostic>,
-) {
+fn unique<'t>(declared: impl Iterator<Item = (&'static str, &'t Spanned<String>)>, findings: &mut Vec<Diagnostic>) {
     let mut places: HashMap<&str, (&str, Location)> = HashMap::new();
     for (what, name) in declared {
         let Some(&(other, first)) = places.get(&*name.value) else {

@@ -148,11 +148,7 @@ impl<'a, P: Iterator<Item = ParseResult<'a>>> Builder<'a, '_, P> {
     fn refuse_extras(&mut self, span: Span, anchor: usize, tagged: bool) {
         if anchor != 0 {
             let help = "write the value out wherever it is needed";
-            self.refuse(
-                span,
-                "anchors and aliases are not part of the language",
-                help,
-            );
+            self.refuse(span, "anchors and aliases are not part of the language", help);
         }
         if tagged {
             let help = "remove the word that starts with `!`";

@@ -76,11 +76,7 @@ impl Services {
         }
         let mut claims = Vec::new();
         for rule in rank.iter().map(|rule| rule & !NEW_RANK) {
-            claims.extend(
-                classes(rule)
-                    .iter()
-                    .map(|&(class, near)| (near, rule, class)),
-            );
+            claims.extend(classes(rule).iter().map(|&(class, near)| (near, rule, class)));
         }
         // The closest is written last; among equals, the first name.
         claims.sort_unstable_by_key(|&(near, rule, _)| (near, std::cmp::Reverse(rule)));

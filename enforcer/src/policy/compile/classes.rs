@@ -52,11 +52,7 @@ fn closeness(service: ServiceMatch) -> Closeness {
 
 /// Finds the classes of all services that rules use.
 pub(super) fn build(policy: &ValidPolicy) -> Classes {
-    let used: BTreeSet<_> = policy
-        .rules
-        .iter()
-        .flat_map(|rule| &rule.services)
-        .collect();
+    let used: BTreeSet<_> = policy.rules.iter().flat_map(|rule| &rule.services).collect();
     let mut by_protocol: HashMap<u8, Vec<ServiceMatch>> = HashMap::new();
     for &&service in &used {
         match service {
@@ -131,10 +127,7 @@ fn pieces(matches: &[ServiceMatch]) -> Vec<(u16, u16, Vec<ServiceMatch>)> {
         ServiceMatch::Ports { first, last, .. } => (u32::from(first), u32::from(last) + 1),
         _ => (0, 1 << 16),
     };
-    let ends = matches
-        .iter()
-        .map(range)
-        .flat_map(|(first, end)| [first, end]);
+    let ends = matches.iter().map(range).flat_map(|(first, end)| [first, end]);
     let mut ends: Vec<u32> = ends.chain([0, 1 << 16]).collect();
     ends.sort_unstable();
     ends.dedup();

@@ -43,10 +43,7 @@ pub(super) struct Assigned {
 
 /// All prefixes in rules, each once, sorted.
 pub(super) fn rule_prefixes(policy: &ValidPolicy) -> Vec<IpNetwork> {
-    let selectors = policy
-        .rules
-        .iter()
-        .flat_map(|rule| rule.from.iter().chain(&rule.to));
+    let selectors = policy.rules.iter().flat_map(|rule| rule.from.iter().chain(&rule.to));
     let prefixes = selectors.filter_map(|selector| match selector {
         Selector::Prefix(prefix) => Some(*prefix),
         _ => None,
@@ -136,9 +133,7 @@ impl<'s> Side<'s> {
     }
 
     fn of(&mut self, facts: Facts) -> u32 {
-        let device = facts
-            .device
-            .filter(|device| self.devices.contains_key(device));
+        let device = facts.device.filter(|device| self.devices.contains_key(device));
         let zone = Some(facts.zone).filter(|&zone| !self.zones[zone as usize].is_empty());
         self.identity(Named {
             zone,
@@ -182,10 +177,7 @@ impl<'s> Side<'s> {
     /// The next more general naming, and the rules that only the specific one adds.
     fn step(&self, named: Named) -> (Option<Named>, RuleSet) {
         if let Some(device) = named.device {
-            let general = Named {
-                device: None,
-                ..named
-            };
+            let general = Named { device: None, ..named };
             (Some(general), self.devices[&device].clone())
         } else if named.set != 0 {
             let (parent, prefix) = self.sets[named.set as usize];
@@ -195,10 +187,7 @@ impl<'s> Side<'s> {
             };
             (Some(general), self.prefixes[prefix as usize].clone())
         } else if let Some(zone) = named.zone {
-            let general = Named {
-                zone: None,
-                ..named
-            };
+            let general = Named { zone: None, ..named };
             (Some(general), self.zones[zone as usize].clone())
         } else {
             (None, self.any.clone())

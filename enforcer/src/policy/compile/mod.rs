@@ -21,9 +21,7 @@ mod trie;
 
 use std::collections::BTreeMap;
 
-use enforcer_common::abi::{
-    self, Lan, NO_LAN, SELF_ZONE, UNKNOWN_ZONE, VLAN_INNER, VlanTable, rule_flags, zone_flags,
-};
+use enforcer_common::abi::{self, Lan, NO_LAN, SELF_ZONE, UNKNOWN_ZONE, VLAN_INNER, VlanTable, rule_flags, zone_flags};
 
 use super::{
     DEFAULT_RULE_NAME, limits,
@@ -36,22 +34,11 @@ const _: () = assert!(UNKNOWN == UNKNOWN_ZONE as usize && SELF == SELF_ZONE as u
 
 /// Compiles a policy. The only errors are exceeded limits.
 pub(super) fn compile(policy: &ValidPolicy) -> Result<TableSet, Diagnostics> {
-    let within = |what: &str, count: usize, limit: usize, help: &str| {
-        limits::check(what, count, limit, help, &policy.sources)
-    };
+    let within =
+        |what: &str, count: usize, limit: usize, help: &str| limits::check(what, count, limit, help, &policy.sources);
     let lans = Lans::collect(policy);
-    within(
-        "zones",
-        policy.zones.len(),
-        limits::ZONES,
-        "use fewer, larger zones",
-    )?;
-    within(
-        "VLANs",
-        lans.by_tags.len() + 1,
-        limits::LANS,
-        "use fewer VLANs",
-    )?;
+    within("zones", policy.zones.len(), limits::ZONES, "use fewer, larger zones")?;
+    within("VLANs", lans.by_tags.len() + 1, limits::LANS, "use fewer VLANs")?;
     within(
         "rules",
         policy.rules.len() + 1,
@@ -63,18 +50,8 @@ pub(super) fn compile(policy: &ValidPolicy) -> Result<TableSet, Diagnostics> {
     let space = space::build(policy, &lans, &prefixes);
     let fewer = "declare fewer devices, or fewer prefixes in rules";
     within("endpoints", space.endpoints.len(), limits::ENDPOINTS, fewer)?;
-    within(
-        "address trie nodes",
-        space.trie.nodes.len(),
-        limits::TRIE_NODES,
-        fewer,
-    )?;
-    within(
-        "single addresses",
-        space.trie.hosts.len(),
-        limits::HOSTS,
-        fewer,
-    )?;
+    within("address trie nodes", space.trie.nodes.len(), limits::TRIE_NODES, fewer)?;
+    within("single addresses", space.trie.hosts.len(), limits::HOSTS, fewer)?;
 
     let identities = identity::assign(policy, &prefixes, &space);
     let classes = classes::build(policy);
@@ -90,22 +67,12 @@ pub(super) fn compile(policy: &ValidPolicy) -> Result<TableSet, Diagnostics> {
     let merge = "name zones instead of single devices in rules where that will do";
     within("rows of identities", rows, limits::ROWS, merge)?;
     let profiles = profiles::build(policy, &identities);
-    within(
-        "profile blocks",
-        profiles.blocks.len(),
-        limits::PROFILE_BLOCKS,
-        merge,
-    )?;
+    within("profile blocks", profiles.blocks.len(), limits::PROFILE_BLOCKS, merge)?;
     let column_blocks = classes.count.div_ceil(256);
     let columns = column_blocks * profiles.lists.len();
     within("columns of services", columns, limits::COLUMNS, merge)?;
     let cells = cells::build(policy, &profiles, &classes);
-    within(
-        "cell blocks",
-        cells.blocks.len(),
-        limits::CELL_BLOCKS,
-        merge,
-    )?;
+    within("cell blocks", cells.blocks.len(), limits::CELL_BLOCKS, merge)?;
 
     let mut endpoints = space.endpoints;
     for (endpoint, pair) in endpoints.iter_mut().zip(&identities.of_endpoint) {
@@ -230,9 +197,7 @@ fn rules(policy: &ValidPolicy) -> Vec<abi::Rule> {
         }
     };
     let default = abi::Rule { slot: 0, flags: 0 };
-    std::iter::once(default)
-        .chain(policy.rules.iter().map(rule))
-        .collect()
+    std::iter::once(default).chain(policy.rules.iter().map(rule)).collect()
 }
 
 fn rule_names(policy: &ValidPolicy) -> Vec<RuleName> {
@@ -245,9 +210,7 @@ fn rule_names(policy: &ValidPolicy) -> Vec<RuleName> {
         place: policy.sources.place(rule.at),
         location: Some(rule.at),
     };
-    std::iter::once(default)
-        .chain(policy.rules.iter().map(name))
-        .collect()
+    std::iter::once(default).chain(policy.rules.iter().map(name)).collect()
 }
 
 /// LAN 0: nobody's.

@@ -36,10 +36,7 @@ pub(super) fn build(policy: &ValidPolicy, identities: &Assigned) -> Profiles {
     for (number, rules) in identities.sources.sets.iter().enumerate() {
         let like = identities.sources.like[number] as usize;
         let (mut row, changed) = if like == number {
-            (
-                vec![0; row_blocks],
-                rules.iter().map(|&(rule, _)| rule).collect(),
-            )
+            (vec![0; row_blocks], rules.iter().map(|&(rule, _)| rule).collect())
         } else {
             let row = rows[like * row_blocks..(like + 1) * row_blocks].to_vec();
             (row, difference(rules, &identities.sources.sets[like]))
@@ -95,9 +92,7 @@ impl<'p> Builder<'p> {
 
     /// Corrects a row for a sender with these rules, where it differs in some of them from the row's former owner.
     fn patch(&mut self, row: &mut [u32], rules: &RuleSet, changed: &[u32]) {
-        let affected = changed
-            .iter()
-            .flat_map(|&rule| &self.receivers_of[rule as usize]);
+        let affected = changed.iter().flat_map(|&rule| &self.receivers_of[rule as usize]);
         let mut affected: Vec<u32> = affected.copied().collect();
         affected.sort_unstable();
         affected.dedup();
@@ -128,15 +123,8 @@ impl<'p> Builder<'p> {
     fn ranked(&self, both: Vec<(u32, Closeness, Closeness)>) -> Profile {
         let rule = |id: u32| &self.rules[id as usize - 1];
         let rank = |&(id, from, to): &(u32, Closeness, Closeness)| {
-            let Rule {
-                priority, action, ..
-            } = rule(id);
-            (
-                Reverse(*priority),
-                *action == Action::Allow,
-                Reverse(from),
-                Reverse(to),
-            )
+            let Rule { priority, action, .. } = rule(id);
+            (Reverse(*priority), *action == Action::Allow, Reverse(from), Reverse(to))
         };
         let mut both = both;
         // Rules are numbered by name, so the numbers order what agrees in all else.
@@ -146,8 +134,7 @@ impl<'p> Builder<'p> {
             list.extend(same.iter().map(|&(id, ..)| id));
             let first = list.len() - same.len();
             list[first] |= NEW_RANK;
-            let everything =
-                |&(id, ..): &(u32, _, _)| rule(id).services.contains(&ServiceMatch::Any);
+            let everything = |&(id, ..): &(u32, _, _)| rule(id).services.contains(&ServiceMatch::Any);
             if same.iter().any(everything) {
                 break;
             }
@@ -163,14 +150,10 @@ fn intersection(from: &RuleSet, to: &RuleSet) -> Vec<(u32, Closeness, Closeness)
         found.map(|at| set[at].1)
     };
     if from.len() <= to.len() {
-        let pairs = from
-            .iter()
-            .map(|&(rule, near)| Some((rule, near, find(to, rule)?)));
+        let pairs = from.iter().map(|&(rule, near)| Some((rule, near, find(to, rule)?)));
         pairs.flatten().collect()
     } else {
-        let pairs = to
-            .iter()
-            .map(|&(rule, near)| Some((rule, find(from, rule)?, near)));
+        let pairs = to.iter().map(|&(rule, near)| Some((rule, find(from, rule)?, near)));
         pairs.flatten().collect()
     }
 }

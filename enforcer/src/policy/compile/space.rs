@@ -2,14 +2,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use enforcer_common::abi::{Endpoint, Lan, NO_LAN, SELF_ZONE, UNKNOWN_ZONE, endpoint_flags};
+use enforcer_common::abi::{Endpoint, Lan, NO_LAN, SELF_ZONE, UNKNOWN_ZONE, endpoint_flags, zone_flags};
 use ipnetwork::IpNetwork;
 
 use super::{
     Lans, no_lan,
     trie::{self, Family, Leaf, Prefix, Trie},
 };
-use crate::policy::{link_scoped, tables::EndpointName, valid::ValidPolicy};
+use crate::policy::{
+    link_scoped,
+    tables::EndpointName,
+    valid::{Mode, ValidPolicy},
+};
 
 /// The number of a set of rule prefixes around an address.
 pub(super) type SetId = u32;
@@ -127,20 +131,9 @@ impl<'p> Builder<'p> {
         {
             let (zone_number, lan) = (number as u16, lans.of(zone.vlan));
             for &subnet in &zone.subnets {
-                claim(
-                    &mut claims,
-                    subnet,
-                    Claim::Subnet {
-                        zone: zone_number,
-                        lan,
-                    },
-                );
+                claim(&mut claims, subnet, Claim::Subnet { zone: zone_number, lan });
             }
-            for &gateway in zone
-                .gateways
-                .iter()
-                .filter(|gateway| !link_scoped::contains(**gateway))
-            {
+            for &gateway in zone.gateways.iter().filter(|gateway| !link_scoped::contains(**gateway)) {
                 claim(&mut claims, gateway.into(), Claim::Gateway);
             }
         }
@@ -171,14 +164,7 @@ impl<'p> Builder<'p> {
     }
 
     /// A VLAN: the roots of its realm with its link-scoped addresses laid over them.
-    fn lan(
-        &mut self,
-        lan: u16,
-        realm: usize,
-        roots: &[trie::Root; 2],
-        lans: &Lans,
-        prefixes: &[IpNetwork],
-    ) -> Lan {
+    fn lan(&mut self, lan: u16, realm: usize, roots: &[trie::Root; 2], lans: &Lans, prefixes: &[IpNetwork]) -> Lan {
         let zone = lans.zone(lan);
         let mut claims = Claims::new();
         for range in &link_scoped::RANGES {
@@ -199,20 +185,25 @@ impl<'p> Builder<'p> {
             let over = self.leaves(family, claims.remove(&family).unwrap_or_default());
             self.trie.overlay(&roots[family as usize], &over)
         });
-        let link_endpoint = self.endpoint(
-            Facts {
-                zone,
-                lan,
-                ..UNKNOWN
-            },
-            None,
-        );
+        let link_endpoint = self.endpoint(Facts { zone, lan, ..UNKNOWN }, None);
         Lan {
             zone,
             realm: realm as u16,
+            flags: self.flags(lans, lan),
             root4: v4,
             root6: v6,
             link_endpoint,
+        }
+    }
+
+    /// A VLAN is in enforce mode when any of its zones is.
+    fn flags(&self, lans: &Lans, lan: u16) -> u32 {
+        let zones = &lans.names[lan as usize].zones;
+        let enforces = |&zone: &u16| self.policy.zones[zone as usize].mode == Some(Mode::Enforce);
+        if zones.iter().any(enforces) {
+            zone_flags::ENFORCE
+        } else {
+            zone_flags::MONITOR
         }
     }
 
@@ -223,10 +214,7 @@ impl<'p> Builder<'p> {
         let mut around: Vec<(Prefix, Facts)> = Vec::new();
         for same in claims.chunk_by(|(a, _), (b, _)| a == b) {
             let prefix = same[0].0;
-            while around
-                .last()
-                .is_some_and(|(outer, _)| !outer.covers(prefix))
-            {
+            while around.last().is_some_and(|(outer, _)| !outer.covers(prefix)) {
                 around.pop();
             }
             let mut facts = around.last().map_or(UNKNOWN, |&(_, facts)| facts);
@@ -242,11 +230,7 @@ impl<'p> Builder<'p> {
 
     fn apply(&mut self, facts: Facts, claim: Claim) -> Facts {
         match claim {
-            Claim::Link { zone, lan } => Facts {
-                zone,
-                lan,
-                ..UNKNOWN
-            },
+            Claim::Link { zone, lan } => Facts { zone, lan, ..UNKNOWN },
             Claim::Subnet { zone, lan } => Facts {
                 zone,
                 lan,
@@ -282,12 +266,8 @@ impl<'p> Builder<'p> {
     }
 
     fn endpoint(&mut self, facts: Facts, prefix: Option<IpNetwork>) -> u32 {
-        let link = prefix.is_some_and(|prefix| {
-            link_scoped::RANGES
-                .iter()
-                .any(|range| range.network == prefix)
-                && facts.set == 0
-        });
+        let link = prefix
+            .is_some_and(|prefix| link_scoped::RANGES.iter().any(|range| range.network == prefix) && facts.set == 0);
         let prefix = prefix.filter(|_| !link);
         let key = (facts, prefix.filter(|_| facts.device.is_none()));
         let next = self.endpoints.len() as u32;
@@ -295,9 +275,7 @@ impl<'p> Builder<'p> {
         if number < next {
             return number;
         }
-        let device = facts
-            .device
-            .map(|device| &self.policy.devices[device as usize]);
+        let device = facts.device.map(|device| &self.policy.devices[device as usize]);
         let mac = device.and_then(|device| device.mac);
         self.endpoints.push(Endpoint {
             source: 0,

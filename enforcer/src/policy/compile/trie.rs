@@ -66,9 +66,7 @@ impl Prefix {
 
     /// Whether another prefix lies inside of this one, or equals it.
     pub(super) fn covers(self, other: Self) -> bool {
-        let mask = u128::MAX
-            .checked_shl(128 - u32::from(self.length))
-            .unwrap_or(0);
+        let mask = u128::MAX.checked_shl(128 - u32::from(self.length)).unwrap_or(0);
         self.length <= other.length && other.start & mask == self.start
     }
 
@@ -146,10 +144,7 @@ impl Trie {
             &mut touched,
             &over
                 .iter()
-                .map(|leaf| Leaf {
-                    endpoint: 1,
-                    ..*leaf
-                })
+                .map(|leaf| Leaf { endpoint: 1, ..*leaf })
                 .collect::<Vec<_>>(),
             0,
         );
@@ -189,13 +184,7 @@ impl Trie {
         }
     }
 
-    fn entries(
-        &mut self,
-        family: Family,
-        leaves: &[Leaf],
-        depth: u8,
-        inherited: u32,
-    ) -> [u32; 256] {
+    fn entries(&mut self, family: Family, leaves: &[Leaf], depth: u8, inherited: u32) -> [u32; 256] {
         let mut entries = [inherited; 256];
         let mut rest = leaves;
         while let Some(leaf) = rest.first() {
@@ -231,15 +220,10 @@ impl Trie {
 impl Root {
     /// The leaves that are longer than 8 and start with a byte.
     fn below(&self, byte: usize) -> Vec<Leaf> {
-        let start = self
-            .leaves
-            .partition_point(|leaf| leaf.prefix.byte(0) < byte);
+        let start = self.leaves.partition_point(|leaf| leaf.prefix.byte(0) < byte);
         let leaves = self.leaves[start..].iter();
         let leaves = leaves.take_while(|leaf| leaf.prefix.byte(0) == byte);
-        leaves
-            .filter(|leaf| !leaf.prefix.ends_at(0))
-            .copied()
-            .collect()
+        leaves.filter(|leaf| !leaf.prefix.ends_at(0)).copied().collect()
     }
 }
 
