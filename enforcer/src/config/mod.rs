@@ -1,0 +1,116 @@
+//! `enforcer.toml`: what the gateway is, as far as it is not policy.
+//!
+//! [`load`] reads text into a [`Config`] whose every value is usable as it stands, or says of everything that is
+//! wrong in the file where it is and what would be right.
+
+mod file;
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::diagnostics::{Diagnostic, Diagnostics, Sources};
+use crate::kernel::{Sizes, VlanSet};
+
+/// The settings of one enforcer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Policy files and folders.
+    pub policy: Vec<PathBuf>,
+    /// What has to survive a reboot: which offloads were on before.
+    pub state_directory: PathBuf,
+    /// The control socket.
+    pub runtime_directory: PathBuf,
+    /// Where links and maps are pinned, on a bpffs.
+    pub pin_directory: PathBuf,
+    /// SIGTERM leaves the enforcement in place.
+    pub keep_enforcing_on_exit: bool,
+    /// Where metrics are served; `None` for nowhere.
+    pub metrics: Option<SocketAddr>,
+    /// What becomes of events.
+    pub events: Events,
+    /// Sizes of the shared maps.
+    pub sizes: Sizes,
+    /// The ports of the gateway, at least one.
+    pub ports: Vec<PortConfig>,
+}
+
+/// What becomes of events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Events {
+    /// Where they go.
+    pub output: EventOutput,
+    /// Events a second that one (reason, source zone, destination zone) may send.
+    pub rate: u32,
+}
+
+/// Where events go, one JSON object a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventOutput {
+    /// Nowhere: the kernel program sends none.
+    None,
+    /// Standard output.
+    Stdout,
+    /// The end of this file, opened anew on SIGHUP.
+    File(PathBuf),
+}
+
+/// How a port's program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpMode {
+    /// In the driver.
+    Native,
+    /// In the network stack: slow, for drivers without XDP.
+    Generic,
+}
+
+impl XdpMode {
+    /// The word in the configuration and in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
+}
+
+/// A port of the gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortConfig {
+    /// The interface's name.
+    pub interface: String,
+    /// Outer VLAN ids that are allowed; `None` for all that the policy declares.
+    pub vlans: Option<VlanSet>,
+    /// The VLAN of untagged frames; 0 refuses them.
+    pub native_vlan: u16,
+    /// How the program runs.
+    pub mode: XdpMode,
+    /// Nothing is dropped here, only counted as `would-drop`.
+    pub monitor: bool,
+    /// Bits of `enforcer_common::abi::control`: link-local control protocols that pass.
+    pub control: u16,
+}
+
+/// Reads and checks a configuration file. Relative paths in it start at its folder.
+pub fn load(path: &Path) -> Result<Config, Diagnostics> {
+    match fs::read_to_string(path) {
+        Ok(text) => parse(path, text),
+        Err(error) => {
+            let finding = Diagnostic::general(format!("cannot read {}: {error}", path.display()))
+                .help("name the configuration with --config; deploy/enforcer.toml is a sample");
+            Err(Diagnostics::new(vec![finding], Arc::default()))
+        }
+    }
+}
+
+/// Checks the text of a configuration file that stands at `path`.
+pub fn parse(path: &Path, text: String) -> Result<Config, Diagnostics> {
+    let mut sources = Sources::default();
+    sources.add(path.to_owned(), text);
+    let sources = Arc::new(sources);
+    let folder = path.parent().unwrap_or(Path::new(""));
+    file::read(sources.file(0).1, folder).map_err(|findings| Diagnostics::new(findings, sources))
+}
