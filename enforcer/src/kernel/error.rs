@@ -57,6 +57,11 @@ pub enum Error {
         /// The error.
         error: io::Error,
     },
+    /// Another process works with the pin directory.
+    #[error(
+        "another enforcer is at work on {0}. Only one may be: see `enforcer status`, or `systemctl status enforcer`"
+    )]
+    Locked(String),
     /// Something about an interface, the pins or the offloads, with what to do.
     #[error("{0}")]
     Environment(String),

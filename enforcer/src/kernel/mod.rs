@@ -5,8 +5,13 @@
 //! event ring) is in maps that all generations share: [`shared`].
 
 pub mod error;
+mod ethtool;
 mod fill;
 pub mod generation;
+pub mod links;
+pub mod netdev;
+pub mod offload;
+pub mod pins;
 pub mod ports;
 pub mod shared;
 pub mod slots;

@@ -1,0 +1,246 @@
+//! VLAN offloads, which hide the tags from XDP.
+//!
+//! A network card that strips tags on receipt (`rx-vlan-hw-parse`) hands XDP a frame without them. A veth does not
+//! strip; there it is the other end that sends the tag beside the frame (`tx-vlan-hw-insert`). Either way tagged
+//! frames would look untagged, so these are switched off before the program is attached. What was on is remembered
+//! in the state directory, across restarts and reboots, and switched on again at `enforcer detach`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::error::Error;
+use super::ethtool;
+use super::netdev::{self, NetDevice};
+
+/// Features of a card that strip tags on receipt.
+const RECEIVE: [&str; 2] = ["rx-vlan-hw-parse", "rx-vlan-stag-hw-parse"];
+/// Features of a veth peer that send tags beside the frame.
+const SEND: [&str; 2] = ["tx-vlan-hw-insert", "tx-vlan-stag-hw-insert"];
+
+/// Whether the program will see tags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tags {
+    /// It will.
+    Visible,
+    /// The port is a veth whose other end is in another network namespace, out of reach.
+    PeerElsewhere,
+}
+
+/// What was switched off, and has to be switched on again.
+#[derive(Debug)]
+pub struct Offloads {
+    path: PathBuf,
+    saved: Saved,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Saved {
+    schema_version: u32,
+    interfaces: BTreeMap<String, Interface>,
+}
+
+#[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
+struct Interface {
+    /// To tell it from a later interface of the same name.
+    index: u32,
+    /// Features that were on.
+    features: Vec<String>,
+}
+
+impl Offloads {
+    /// Reads what an earlier run remembered in the state directory, which is made if missing.
+    pub fn open(state_directory: &Path) -> Result<Self, Error> {
+        fs::create_dir_all(state_directory).map_err(|error| {
+            Error::system(
+                format!("making the state directory {}", state_directory.display()),
+                error,
+            )
+        })?;
+        let path = state_directory.join("offloads.json");
+        let saved = match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).map_err(|error| {
+                let path = path.display();
+                Error::Environment(format!("{path} is damaged ({error}): it says which VLAN offloads to switch on again at `enforcer detach`. Remove it, and set them by hand afterwards (ethtool -K PORT rxvlan on)"))
+            })?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Saved { schema_version: 1, ..Saved::default() },
+            Err(error) => return Err(Error::system(format!("reading {}", path.display()), error)),
+        };
+        Ok(Self { path, saved })
+    }
+
+    /// Switches off what would hide tags from a program on `port`.
+    ///
+    /// # Errors
+    /// When the driver cannot switch it off: the port must not be used then.
+    pub fn reveal_tags(&mut self, port: &NetDevice) -> Result<Tags, Error> {
+        if !port.veth {
+            self.switch_off(port, &RECEIVE, &port.name)?;
+            return Ok(Tags::Visible);
+        }
+        let peer = match port.peer {
+            Some(peer) if !port.peer_elsewhere => netdev::by_index(peer)?,
+            _ => None,
+        };
+        match peer {
+            None => Ok(Tags::PeerElsewhere),
+            Some(peer) => {
+                self.switch_off(&peer, &SEND, &port.name)?;
+                Ok(Tags::Visible)
+            }
+        }
+    }
+
+    fn switch_off(&mut self, device: &NetDevice, names: &[&str], port: &str) -> Result<(), Error> {
+        let name = &device.name;
+        let features =
+            ethtool::features(name).map_err(|error| Error::system(format!("reading the features of {name}"), error))?;
+        let on: Vec<&str> = features
+            .iter()
+            .filter(|feature| feature.on && names.contains(&feature.name.as_str()))
+            .map(|feature| feature.name.as_str())
+            .collect();
+        if on.is_empty() {
+            return Ok(());
+        }
+        self.remember(device, &on)?;
+        let off: Vec<_> = on.iter().map(|feature| (*feature, false)).collect();
+        ethtool::switch(name, &off).map_err(|error| {
+            Error::Environment(format!(
+                "port {port} is refused: {name} hides VLAN tags from XDP ({}), and its driver cannot switch that off: {error}. Use another interface",
+                on.join(", ")
+            ))
+        })?;
+        tracing::info!(interface = %name, features = on.join(","), "switched off VLAN offloads, which hide tags");
+        Ok(())
+    }
+
+    /// Adds to what is remembered, and to the file, before anything is switched.
+    fn remember(&mut self, device: &NetDevice, features: &[&str]) -> Result<(), Error> {
+        let entry = self
+            .saved
+            .interfaces
+            .entry(device.name.clone())
+            .or_insert_with(|| Interface {
+                index: device.index,
+                features: Vec::new(),
+            });
+        if entry.index != device.index {
+            *entry = Interface {
+                index: device.index,
+                features: Vec::new(),
+            };
+        }
+        for feature in features {
+            if !entry.features.iter().any(|known| known == feature) {
+                entry.features.push((*feature).to_owned());
+            }
+        }
+        self.save()
+    }
+
+    /// Switches on again all that was switched off. What cannot be is logged, and forgotten.
+    pub fn restore_all(&mut self) -> Result<(), Error> {
+        for (name, interface) in std::mem::take(&mut self.saved.interfaces) {
+            // An interface of another index is a new one with its own settings.
+            let same = netdev::by_name(&name)?.is_some_and(|device| device.index == interface.index);
+            if !same {
+                continue;
+            }
+            let on: Vec<_> = interface
+                .features
+                .iter()
+                .map(|feature| (feature.as_str(), true))
+                .collect();
+            match ethtool::switch(&name, &on) {
+                Ok(()) => tracing::info!(interface = %name, "VLAN offloads are as they were before"),
+                Err(error) => tracing::warn!(interface = %name, "cannot switch VLAN offloads on again: {error}"),
+            }
+        }
+        self.save()
+    }
+
+    /// Writes the file whole: aside, to the disk, then renamed.
+    fn save(&self) -> Result<(), Error> {
+        let aside = self.path.with_extension("new");
+        let write = || -> io::Result<()> {
+            let mut file = fs::File::create(&aside)?;
+            file.write_all(&serde_json::to_vec_pretty(&self.saved)?)?;
+            file.sync_all()?;
+            fs::rename(&aside, &self.path)
+        };
+        write().map_err(|error| Error::system(format!("writing {}", self.path.display()), error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(name: &str, index: u32) -> NetDevice {
+        NetDevice {
+            name: name.into(),
+            index,
+            up: true,
+            mtu: 1500,
+            veth: false,
+            peer: None,
+            peer_elsewhere: false,
+            xdp: None,
+        }
+    }
+
+    #[test]
+    fn what_was_on_is_remembered_across_restarts_and_never_forgotten_by_a_second_look() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let mut offloads = Offloads::open(folder.path()).unwrap();
+        offloads.remember(&device("eth0", 7), &["rx-vlan-hw-parse"]).unwrap();
+        let mut offloads = Offloads::open(folder.path()).unwrap();
+        // At the second start it is off, which is not how it was before the first.
+        offloads.remember(&device("eth0", 7), &[]).unwrap();
+        let expected = Interface {
+            index: 7,
+            features: vec!["rx-vlan-hw-parse".into()],
+        };
+        assert_eq!(offloads.saved.interfaces["eth0"], expected);
+    }
+
+    #[test]
+    fn a_new_interface_of_the_same_name_starts_afresh() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let mut offloads = Offloads::open(folder.path()).unwrap();
+        offloads.remember(&device("eth0", 7), &["rx-vlan-hw-parse"]).unwrap();
+        offloads.remember(&device("eth0", 8), &[]).unwrap();
+        assert_eq!(
+            offloads.saved.interfaces["eth0"],
+            Interface {
+                index: 8,
+                features: Vec::new()
+            }
+        );
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused_with_what_to_do() {
+        let folder = tempfile::TempDir::new().unwrap();
+        fs::write(folder.path().join("offloads.json"), "{").unwrap();
+        let error = Offloads::open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("Remove it"), "{error}");
+    }
+
+    #[test]
+    fn a_veth_whose_peer_is_elsewhere_is_reported() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let mut offloads = Offloads::open(folder.path()).unwrap();
+        let port = NetDevice {
+            veth: true,
+            peer: Some(3),
+            peer_elsewhere: true,
+            ..device("veth0", 9)
+        };
+        assert_eq!(offloads.reveal_tags(&port).unwrap(), Tags::PeerElsewhere);
+    }
+}
