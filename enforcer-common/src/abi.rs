@@ -364,6 +364,45 @@ impl FlowState {
     }
 }
 
+/// What the fragments of one packet have in common (RFC 791, RFC 8200).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FragmentKey {
+    /// Source address.
+    pub source: Address,
+    /// Destination address.
+    pub destination: Address,
+    /// Identification field.
+    pub id: u32,
+    /// Address space.
+    pub realm: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// 4 or 6.
+    pub family: u8,
+}
+
+/// What a first fragment settled for those that follow.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FragmentRecord {
+    /// When it came, in nanoseconds of the tick clock.
+    pub seen: u64,
+    /// The rule that decided, in the numbering of `generation`.
+    pub rule: u32,
+    /// The generation that decided.
+    pub generation: u32,
+    /// Octets of payload in the first fragment: no later one may reach into them.
+    pub length: u16,
+    /// In monitor mode, the [`DropReason`](crate::verdict::DropReason) of enforce mode; 0 when permitted.
+    pub refusal: u8,
+    /// Padding.
+    pub reserved: [u8; 5],
+}
+
+/// Seconds that a first fragment is remembered: Linux gives up reassembly after 30.
+pub const FRAGMENT_SECONDS: u64 = 30;
+
 /// A sum of frames, one copy a CPU.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -512,6 +551,8 @@ layout! {
     CellBlock: 1024 = 1024;
     Rule: 8 = 4 4;
     FlowKey: 40 = 16 16 2 2 2 1 1;
+    FragmentKey: 40 = 16 16 4 2 1 1;
+    FragmentRecord: 24 = 8 4 4 2 1 5;
     Counter: 16 = 8 8;
     Event: 96 = 8 4 4 4 4 4 4 16 16 2 2 2 2 2 2 6 6 1 1 1 1 1 1 2;
     Name: 64 = 64;

@@ -96,6 +96,14 @@ pub struct Packet {
     pub hop_limit: u8,
     /// Part of a larger packet?
     pub fragment: Fragment,
+    /// Offset of the transport header in the frame.
+    pub transport_at: u16,
+    /// What the parts of one packet have in common.
+    pub fragment_id: u32,
+    /// Where this part starts in the payload of the whole packet, in octets.
+    pub fragment_offset: u16,
+    /// Octets of payload in this part.
+    pub fragment_length: u16,
 }
 
 impl Packet {

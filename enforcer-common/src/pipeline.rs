@@ -138,6 +138,7 @@ fn stages<F: Frame + ?Sized, T: Tables>(
     (decision.zone, decision.destination_zone) = (source.zone, destination.zone);
     *monitored = port_monitored || is_monitor(pair_flags(tables, source, destination)?);
     let session = Session {
+        frame,
         tables,
         packet,
         source,

@@ -4,15 +4,20 @@
 //! for its own direction nor one for the opposite direction permits cannot belong to a permitted flow. It follows
 //! that every frame is decided under the generation at hand, and that a new deny stops an open session at once.
 
-use crate::abi::{DEFAULT_RULE, Endpoint, Flow, FlowKey, FlowState, NO_RULE, rule_flags, settings_flags, zone_flags};
+use crate::abi::{
+    DEFAULT_RULE, Endpoint, Flow, FlowKey, FlowState, FragmentRecord, NO_RULE, rule_flags, settings_flags, zone_flags,
+};
 use crate::classify::{self, Service};
 use crate::conntrack::{self, Direction, Opening};
+use crate::frame::Frame;
 use crate::packet::{Fragment, Packet, protocol};
 use crate::tables::{FlowTable, Tables};
 use crate::verdict::DropReason;
+use crate::{fragment, quote};
 
 /// A frame between two classified ends.
-pub(crate) struct Session<'a, T> {
+pub(crate) struct Session<'a, F: ?Sized, T> {
+    pub(crate) frame: &'a F,
     pub(crate) tables: &'a T,
     pub(crate) packet: &'a Packet,
     pub(crate) source: &'a Endpoint,
@@ -53,16 +58,29 @@ impl Ruling {
     }
 }
 
-impl<T: Tables> Session<'_, T> {
+impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
     /// Rules, then flows.
     #[inline(always)]
     pub(crate) fn decide(&self) -> Ruling {
+        if matches!(self.packet.fragment, Fragment::Later) {
+            return self.follow();
+        }
+        let ruling = self.whole();
+        if matches!(self.packet.fragment, Fragment::First) && (ruling.permits() || self.monitored) {
+            self.lead(ruling);
+        }
+        ruling
+    }
+
+    /// Decides a packet with all its headers.
+    #[inline(always)]
+    fn whole(&self) -> Ruling {
         let forward = self.forward();
+        if !forward.permits() && quote::is_error(self.packet) {
+            return self.related().unwrap_or(forward);
+        }
         if !forward.permits() && !self.monitored && !self.backward().permits() {
             return forward;
-        }
-        if matches!(self.packet.fragment, Fragment::Later) {
-            return forward.refused_for(DropReason::Fragment);
         }
         if self.packet.protocol == protocol::TCP && !conntrack::is_sane(self.packet.tcp_flags) {
             return forward.refused_for(DropReason::TcpFlags);
@@ -74,6 +92,62 @@ impl<T: Tables> Session<'_, T> {
             Some((key, source_low)) => self.track(&key, source_low, forward),
             None => forward,
         }
+    }
+
+    /// Decides a later fragment as its first one was.
+    #[inline(always)]
+    fn follow(&self) -> Ruling {
+        let orphan = Ruling {
+            refusal: DropReason::FragmentOrphan,
+            by_flow: true,
+            ..Ruling::DEFECT
+        };
+        let Some(first) = self.tables.fragment(&fragment::key(self.packet, self.realm)) else {
+            return orphan;
+        };
+        let refusal = match fragment::follows(self.packet, &first, self.tables.generation(), self.now) {
+            Ok(()) => DropReason::from_code(first.refusal).unwrap_or(DropReason::TableMiss),
+            Err(reason) => return orphan.refused_for(reason),
+        };
+        Ruling {
+            rule: first.rule,
+            refusal,
+            log: false,
+            by_flow: true,
+        }
+    }
+
+    /// Remembers a first fragment for those that follow.
+    #[inline(always)]
+    fn lead(&self, ruling: Ruling) {
+        let record = FragmentRecord {
+            seen: self.now,
+            rule: ruling.rule,
+            generation: self.tables.generation(),
+            length: self.packet.fragment_length,
+            refusal: ruling.refusal as u8,
+            reserved: [0; 5],
+        };
+        self.tables
+            .insert_fragment(&fragment::key(self.packet, self.realm), &record);
+    }
+
+    /// An ICMP error passes when the flow that it quotes is permitted by this generation. Right after a swap, a flow
+    /// waits for its next frame to be decided anew; an error that comes first is refused, and sent again.
+    #[inline(always)]
+    fn related(&self) -> Option<Ruling> {
+        let key = quote::flow_key(self.frame, self.packet, self.realm)?;
+        let (_, flow) = self.find(&key)?;
+        if flow.generation.get() != self.tables.generation() {
+            return None;
+        }
+        let refusal = DropReason::from_code(flow.refusal.get())?;
+        Some(Ruling {
+            rule: flow.rule.get(),
+            refusal,
+            log: false,
+            by_flow: true,
+        })
     }
 
     /// The rule for this frame as the opener of a session.

@@ -3,8 +3,8 @@
 use core::ops::Deref;
 
 use crate::abi::{
-    CellBlock, Endpoint, Flow, FlowKey, FlowState, Host, Lan, Port, ProfileBlock, Rule, ServiceBlock, TrieNode,
-    VlanTable, Zone,
+    CellBlock, Endpoint, Flow, FlowKey, FlowState, FragmentKey, FragmentRecord, Host, Lan, Port, ProfileBlock, Rule,
+    ServiceBlock, TrieNode, VlanTable, Zone,
 };
 
 /// Which of the two flow tables.
@@ -72,4 +72,9 @@ pub trait Tables {
     fn insert_flow(&self, table: FlowTable, key: &FlowKey, flow: &Flow);
     /// Removes a flow, if it is there.
     fn remove_flow(&self, table: FlowTable, key: &FlowKey);
+
+    /// What the first fragment of a packet settled.
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord>;
+    /// Remembers a first fragment. A failure is counted there, and changes no verdict.
+    fn insert_fragment(&self, key: &FragmentKey, record: &FragmentRecord);
 }

@@ -127,7 +127,7 @@ drop_reasons! {
     TooManyExtensions = 10, "too-many-extensions", "More IPv6 extension headers than the parser follows.";
     TruncatedTransport = 11, "truncated-transport", "The packet ends inside the TCP, UDP or ICMP header.";
     MalformedTransport = 12, "malformed-transport", "A TCP or UDP header whose length field contradicts the packet.";
-    Fragment = 13, "fragment", "A later fragment, which carries no ports to decide by.";
+    FragmentOrphan = 13, "fragment-orphan", "A later fragment whose first fragment was not permitted, or has not come yet.";
     EtherType = 14, "ethertype", "Neither IPv4, IPv6, ARP nor a permitted link-local control protocol.";
     UnknownPort = 15, "unknown-port", "The interface is not one of the configured ports.";
     VlanNotAllowed = 16, "vlan-not-allowed", "The VLAN is not allowed on this port.";
@@ -140,10 +140,13 @@ drop_reasons! {
     DeniedByRule = 23, "denied-by-rule", "A rule denies this pair and service.";
     TcpFlags = 24, "tcp-flags", "A TCP segment whose flags contradict each other: none at all, or SYN with FIN or RST.";
     TableMiss = 25, "table-miss", "A policy table has no entry where it must have one: a defect, please report it.";
+    TinyFragment = 26, "tiny-fragment", "A first fragment too short for its transport header, which would hide the ports.";
+    OverlappingFragment = 27, "overlapping-fragment", "A later fragment that reaches into the first one.";
 }
 
 impl DropReason {
     /// The reason with this code.
+    #[inline(always)]
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.get(code as usize).copied()
     }

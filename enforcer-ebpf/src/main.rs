@@ -27,15 +27,12 @@ use enforcer_common::verdict::Verdict;
 pub fn enforcer(ctx: XdpContext) -> u32 {
     let ifindex = ctx.ingress_ifindex() as u32;
     let now = tables::now();
-    let mut packet = Packet::default();
-    let decision = decide(
-        &frame::XdpFrame::new(&ctx),
-        ifindex,
-        now,
-        &tables::KernelTables,
-        &mut packet,
-    );
-    report::report(&decision, &packet, ifindex, now);
+    let Some(packet) = maps::scratch() else {
+        return xdp_action::XDP_DROP;
+    };
+    *packet = Packet::default();
+    let decision = decide(&frame::XdpFrame::new(&ctx), ifindex, now, &tables::KernelTables, packet);
+    report::report(&decision, packet, ifindex, now);
     #[cfg(feature = "log")]
     aya_log_ebpf::debug!(
         &ctx,

@@ -5,9 +5,10 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, RingBuf};
 use enforcer_common::abi::{
-    CellBlock, Counter, EVENT_BUCKETS, Endpoint, Flow, FlowKey, Host, Lan, Meta, Name, Port, ProfileBlock, Rule,
-    ServiceBlock, Settings, Stat, TrieNode, VlanTable, Zone,
+    CellBlock, Counter, EVENT_BUCKETS, Endpoint, Flow, FlowKey, FragmentKey, FragmentRecord, Host, Lan, Meta, Name,
+    Port, ProfileBlock, Rule, ServiceBlock, Settings, Stat, TrieNode, VlanTable, Zone,
 };
+use enforcer_common::packet::Packet;
 use enforcer_common::shared::Shared;
 
 /// Filled in by the controller before the load. Always read with `read_volatile`, or the compiler would fold the
@@ -60,6 +61,8 @@ pub(crate) static FLOWS: LruHashMap<FlowKey, Flow> = LruHashMap::with_max_entrie
 #[map]
 pub(crate) static HALF_OPEN: LruHashMap<FlowKey, Flow> = LruHashMap::with_max_entries(1, 0);
 #[map]
+pub(crate) static FRAGMENTS: LruHashMap<FragmentKey, FragmentRecord> = LruHashMap::with_max_entries(4096, 0);
+#[map]
 pub(crate) static PORT_COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub(crate) static DROP_COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(1, 0);
@@ -71,6 +74,18 @@ pub(crate) static STATS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Stat::
 pub(crate) static EVENT_LIMITS: Array<Shared<u64>> = Array::with_max_entries(EVENT_BUCKETS, 0);
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
+
+/// What the parser learns about the frame at hand. In a map, because the verifier forgets the values that it has seen
+/// stored there: on the stack, each way through the parser would be followed through the rest of the program.
+#[map]
+static SCRATCH: PerCpuArray<Packet> = PerCpuArray::with_max_entries(1, 0);
+
+/// This CPU's scratch packet.
+#[inline(always)]
+pub(crate) fn scratch() -> Option<&'static mut Packet> {
+    // SAFETY: programs do not nest on a CPU, so this is the only reference until the program returns.
+    SCRATCH.get_ptr_mut(0).map(|packet| unsafe { &mut *packet })
+}
 
 // Written and read by the controller only: what lives in the kernel beside the counters that it explains.
 #[map]

@@ -3,8 +3,8 @@
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 use aya_ebpf::maps::LruHashMap;
 use enforcer_common::abi::{
-    CellBlock, Endpoint, Flow, FlowKey, FlowState, Host, Lan, Port, ProfileBlock, Rule, ServiceBlock, Stat, TrieNode,
-    VlanTable, Zone,
+    CellBlock, Endpoint, Flow, FlowKey, FlowState, FragmentKey, FragmentRecord, Host, Lan, Port, ProfileBlock, Rule,
+    ServiceBlock, Stat, TrieNode, VlanTable, Zone,
 };
 use enforcer_common::tables::{FlowTable, Tables};
 
@@ -146,6 +146,18 @@ impl Tables for KernelTables {
     fn remove_flow(&self, table: FlowTable, key: &FlowKey) {
         if flows(table).remove(key).is_ok() {
             count(Stat::FlowRemoved);
+        }
+    }
+
+    #[inline(always)]
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord> {
+        // SAFETY: as for `flow`; a record that is replaced while it is read has the same first fragment's fields.
+        maps::FRAGMENTS.get_ptr(key).map(|record| unsafe { record.read() })
+    }
+    #[inline(always)]
+    fn insert_fragment(&self, key: &FragmentKey, record: &FragmentRecord) {
+        if maps::FRAGMENTS.insert(key, record, 0).is_err() {
+            count(Stat::FlowInsertFailed);
         }
     }
 }

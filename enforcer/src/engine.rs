@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use enforcer_common::abi::{
-    CellBlock, Endpoint, Flow, FlowKey, FlowState, Host, Lan, Port, ProfileBlock, Rule, ServiceBlock, TrieNode,
-    VlanTable, Zone, settings_flags,
+    CellBlock, Endpoint, Flow, FlowKey, FlowState, FragmentKey, FragmentRecord, Host, Lan, Port, ProfileBlock, Rule,
+    ServiceBlock, TrieNode, VlanTable, Zone, settings_flags,
 };
 use enforcer_common::packet::Packet;
 use enforcer_common::pipeline::{self, Decision};
@@ -30,6 +30,7 @@ pub struct Engine {
     idle_seconds: [u32; 8],
     established: Flows,
     half_open: Flows,
+    fragments: RefCell<HashMap<FragmentKey, FragmentRecord>>,
 }
 
 impl Engine {
@@ -48,6 +49,7 @@ impl Engine {
             idle_seconds: FlowState::ALL.map(FlowState::default_idle_seconds),
             established: Flows::default(),
             half_open: Flows::default(),
+            fragments: RefCell::default(),
         }
     }
 
@@ -164,5 +166,12 @@ impl Tables for Engine {
     }
     fn remove_flow(&self, table: FlowTable, key: &FlowKey) {
         self.flow_table(table).borrow_mut().remove(key);
+    }
+
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord> {
+        self.fragments.borrow().get(key).copied()
+    }
+    fn insert_fragment(&self, key: &FragmentKey, record: &FragmentRecord) {
+        self.fragments.borrow_mut().insert(*key, *record);
     }
 }

@@ -30,5 +30,8 @@ pub(super) fn parse<F: Frame + ?Sized>(frame: &F, at: u32, packet: &mut Packet) 
         (0, _) => Fragment::First,
         _ => Fragment::Later,
     };
+    // The field counts units of eight octets; 13 bits of them fill 16 bits.
+    packet.fragment_offset = (fragment & 0x1fff) << 3;
+    packet.fragment_id = u32::from(be16(header[4], header[5]));
     transport::parse(frame, at + header_length, total_length - header_length, packet)
 }

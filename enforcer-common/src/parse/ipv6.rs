@@ -67,6 +67,8 @@ fn extensions<F: Frame + ?Sized>(frame: &F, mut at: u32, mut left: u32, packet: 
                     (0, _) => Fragment::First,
                     _ => Fragment::Later,
                 };
+                packet.fragment_offset = offset_and_more & 0xfff8;
+                packet.fragment_id = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
                 8
             }
             // RFC 4302: in units of 4 octets, minus 2.
@@ -80,7 +82,8 @@ fn extensions<F: Frame + ?Sized>(frame: &F, mut at: u32, mut left: u32, packet: 
         at += length;
         left -= length;
         if matches!(packet.fragment, Fragment::Later) {
-            return Ok(());
+            // What follows is a part of something; its first octets are no header.
+            return transport::parse(frame, at, left, packet);
         }
     }
     if is_extension(packet.protocol) {

@@ -8,9 +8,22 @@ use crate::verdict::DropReason;
 /// `at` is the offset of the transport header, `left` the octets of the packet from there on.
 #[inline(always)]
 pub(super) fn parse<F: Frame + ?Sized>(frame: &F, at: u32, left: u32, packet: &mut Packet) -> Result<(), DropReason> {
+    packet.transport_at = at as u16;
+    packet.fragment_length = left as u16;
     if matches!(packet.fragment, Fragment::Later) {
         return Ok(());
     }
+    match header_of(frame, at, left, packet) {
+        // RFC 1858, RFC 7112: ports that hide in a later fragment are a way around the rules.
+        Err(DropReason::TruncatedTransport) if matches!(packet.fragment, Fragment::First) => {
+            Err(DropReason::TinyFragment)
+        }
+        outcome => outcome,
+    }
+}
+
+#[inline(always)]
+fn header_of<F: Frame + ?Sized>(frame: &F, at: u32, left: u32, packet: &mut Packet) -> Result<(), DropReason> {
     match packet.protocol {
         protocol::TCP => tcp(frame, at, left, packet),
         protocol::UDP => udp(frame, at, left, packet),

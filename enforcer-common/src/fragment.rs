@@ -1,0 +1,35 @@
+//! Fragments: the first one is decided by its ports, later ones follow it.
+//!
+//! A later fragment that comes before its first is dropped: holding frames back is not possible here, and letting
+//! it pass would let a stranger fill a device's reassembly queue. TCP and DICOM send again; senders in order, which
+//! is what hosts do, never notice.
+
+use crate::abi::{FRAGMENT_SECONDS, FragmentKey, FragmentRecord};
+use crate::packet::Packet;
+use crate::verdict::DropReason;
+
+/// The key of the packet that a fragment belongs to.
+#[inline(always)]
+pub fn key(packet: &Packet, realm: u16) -> FragmentKey {
+    FragmentKey {
+        source: packet.source,
+        destination: packet.destination,
+        id: packet.fragment_id,
+        realm,
+        protocol: packet.protocol,
+        family: packet.family,
+    }
+}
+
+/// Whether a later fragment may follow `first`, as far as their places in the packet go.
+#[inline(always)]
+pub const fn follows(packet: &Packet, first: &FragmentRecord, generation: u32, now: u64) -> Result<(), DropReason> {
+    // A new generation has not seen the ports. The sender's next packet is decided afresh.
+    if first.generation != generation || now.saturating_sub(first.seen) > FRAGMENT_SECONDS * 1_000_000_000 {
+        return Err(DropReason::FragmentOrphan);
+    }
+    if packet.fragment_offset < first.length {
+        return Err(DropReason::OverlappingFragment);
+    }
+    Ok(())
+}
