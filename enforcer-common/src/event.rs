@@ -35,4 +35,13 @@ impl Event {
             reserved: [0; 2],
         }
     }
+
+    /// The record that the kernel program put into the ring; `None` when it has another length.
+    pub fn decode(record: &[u8]) -> Option<Self> {
+        if record.len() != size_of::<Self>() {
+            return None;
+        }
+        // SAFETY: as long as an event, of which every bit pattern is a value; read without regard to alignment.
+        Some(unsafe { record.as_ptr().cast::<Self>().read_unaligned() })
+    }
 }

@@ -1,5 +1,6 @@
 //! Shared pieces of the tests.
 
+pub mod kernel;
 pub mod lab;
 pub mod packet;
 pub mod shapes;

@@ -9,7 +9,7 @@ mod sessions;
 
 use std::path::PathBuf;
 
-use enforcer_common::abi::{Port, control, port_flags};
+use enforcer::kernel::PortSetup;
 use enforcer_common::verdict::{DropReason, Stage, Verdict};
 
 use crate::packet::Frame;
@@ -148,44 +148,18 @@ pub fn policy_path() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/shapes")
 }
 
-/// The ports of the cases, indexed by interface number.
-pub fn ports() -> Vec<Port> {
-    let every_vlan = [u64::MAX & !1, u64::MAX, u64::MAX, u64::MAX]
-        .into_iter()
-        .chain([u64::MAX; 60]);
-    let vlans: [u64; 64] = every_vlan.collect::<Vec<_>>().try_into().expect("64 words");
-    let every_protocol = control::LLDP | control::STP | control::LACP | control::EAPOL;
-    let trunk = Port {
-        ifindex: TRUNK,
-        slot: 0,
-        flags: 0,
-        control: every_protocol,
-        native_vlan: 0,
-        reserved: 0,
-        vlans,
+/// The ports of the cases.
+pub fn ports() -> Vec<PortSetup> {
+    let trunk = PortSetup::new("trunk", TRUNK);
+    let monitor = PortSetup {
+        monitor: true,
+        ..PortSetup::new("monitor", MONITOR_TRUNK)
     };
-    let mut access = Port {
-        ifindex: ACCESS,
-        slot: 2,
-        control: 0,
+    let mut access = PortSetup {
         native_vlan: 110,
-        ..trunk
-    };
-    access.vlans[666 / 64] &= !(1 << (666 % 64));
-    let empty = Port {
-        ifindex: 0,
-        slot: 0,
-        flags: 0,
         control: 0,
-        native_vlan: 0,
-        reserved: 0,
-        vlans: [0; 64],
+        ..PortSetup::new("access", ACCESS)
     };
-    let monitor = Port {
-        ifindex: MONITOR_TRUNK,
-        slot: 1,
-        flags: port_flags::MONITOR,
-        ..trunk
-    };
-    vec![empty, trunk, monitor, access]
+    access.vlans = (1..=4094).filter(|&id| id != 666).collect();
+    vec![trunk, monitor, access]
 }

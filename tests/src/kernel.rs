@@ -1,0 +1,102 @@
+//! The kernel program without a network: frames go in by `BPF_PROG_TEST_RUN`, decisions come out of the event ring.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, ensure};
+use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
+use aya::programs::{TestRun as _, TestRunOptions};
+use enforcer::kernel::{Generation, LoadOptions, PortSetup};
+use enforcer::policy::TableSet;
+use enforcer_common::abi::{Counter, Event, settings_flags};
+
+use crate::lab::Namespace;
+
+/// The shortest frame that the kernel runs a program on: an Ethernet header.
+pub const SHORTEST: usize = 14;
+
+/// What a program returns for a frame (`linux/bpf.h`, `enum xdp_action`).
+pub mod action {
+    /// Dropped.
+    pub const DROP: u32 = 1;
+    /// On to the stack.
+    pub const PASS: u32 = 2;
+}
+
+/// A loaded generation whose every decision is an event, in a network namespace with interfaces 1 to 7.
+pub struct Kernel {
+    generation: Generation,
+    events: RingBuf<MapData>,
+    namespace: Namespace,
+}
+
+impl Kernel {
+    /// Loads the program with private maps.
+    pub fn load(tables: &TableSet, ports: &[PortSetup]) -> Result<Self> {
+        let namespace = Namespace::new("test-run")?;
+        // Loopback is 1; a veth pair each for 2 and 3, 4 and 5, 6 and 7. The kernel refuses indices that do not exist.
+        namespace.ip("link add type veth\nlink add type veth\nlink add type veth")?;
+        let mut options = LoadOptions::new(tables, ports);
+        options.flags = settings_flags::FLOWS | settings_flags::TRACE;
+        let generation = Generation::load(&options)?;
+        let events = RingBuf::try_from(Map::RingBuf(generation.map("EVENTS")?))?;
+        Ok(Self {
+            generation,
+            events,
+            namespace,
+        })
+    }
+
+    /// Runs the program on a frame that comes in by an interface; returns its action and the decision.
+    pub fn run(&mut self, frame: &[u8], ifindex: u32) -> Result<(u32, Event)> {
+        ensure!(
+            frame.len() >= SHORTEST,
+            "the kernel runs no program on {} octets",
+            frame.len()
+        );
+        let program = self.generation.program()?;
+        let context = context(frame.len() as u32, ifindex);
+        let action = self.namespace.enter(|| {
+            let mut options = TestRunOptions::new();
+            options.data_in = Some(frame);
+            options.ctx_in = Some(&context);
+            program.test_run(options).map(|result| result.return_value)
+        })?;
+        let record = self.events.next().context("the decision sent no event")?;
+        let event = Event::decode(&record).context("a record of the ring is no event")?;
+        drop(record);
+        ensure!(self.events.next().is_none(), "one frame, two events");
+        Ok((action, event))
+    }
+
+    /// A map of counters, summed over the CPUs; indices that count nothing are left out.
+    pub fn counters(&self, map: &str) -> Result<BTreeMap<u32, Counter>> {
+        let counters: PerCpuArray<_, Counter> = Map::PerCpuArray(self.generation.map(map)?).try_into()?;
+        let mut sums = BTreeMap::new();
+        for index in 0..counters.len() {
+            let mut sum = Counter::default();
+            for cpu in counters.get(&index, 0)?.iter() {
+                sum.packets += cpu.packets;
+                sum.bytes += cpu.bytes;
+            }
+            if sum != Counter::default() {
+                sums.insert(index, sum);
+            }
+        }
+        Ok(sums)
+    }
+
+    /// The loaded generation.
+    pub fn generation(&self) -> &Generation {
+        &self.generation
+    }
+}
+
+/// The context of a run: `struct xdp_md` with the whole frame in its linear part.
+fn context(length: u32, ifindex: u32) -> [u8; 24] {
+    let mut context = [0; 24];
+    // data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+    for (field, value) in [0, length, 0, ifindex, 0, 0_u32].into_iter().enumerate() {
+        context[field * 4..][..4].copy_from_slice(&value.to_ne_bytes());
+    }
+    context
+}
