@@ -3,6 +3,7 @@
 //! The list is data: the userspace engine and the kernel program are both held to it, under the policy in
 //! `fixtures/shapes`. A case is a sequence of frames on flows of its own, so cases do not disturb each other.
 
+mod fragments;
 mod links;
 mod parses;
 mod sessions;
@@ -140,7 +141,7 @@ const fn monitored(expected: Expected) -> Expected {
 
 /// All cases.
 pub fn all() -> Vec<Case> {
-    [parses::cases(), links::cases(), sessions::cases()].concat()
+    [parses::cases(), links::cases(), fragments::cases(), sessions::cases()].concat()
 }
 
 /// Where the policy of the cases is.

@@ -133,7 +133,7 @@ fn arp() -> Vec<Case> {
 }
 
 fn ipv4() -> Vec<Case> {
-    use DropReason::{Fragment, MalformedIpv4, TruncatedIpv4};
+    use DropReason::{MalformedIpv4, TruncatedIpv4};
     let whole = datagram(100);
     let at = whole.network;
     let options = pump().options(&[0x94, 4, 0, 0]);
@@ -184,41 +184,11 @@ fn ipv4() -> Vec<Case> {
             whole.patched(at, &[0x4f]),
             malformed(MalformedIpv4),
         ),
-        case(
-            "a first fragment has ports",
-            pump()
-                .udp(104, 24105)
-                .udp_length(4000)
-                .fragment(1, 0, true)
-                .payload([0; 64])
-                .build(),
-            allowed("pumps-to-servers"),
-        ),
-        case(
-            "a later fragment has none",
-            pump()
-                .protocol(protocol::UDP)
-                .fragment(1, 64, false)
-                .payload([0; 64])
-                .build(),
-            Expected {
-                reason: Fragment,
-                ..default_denied()
-            },
-        ),
-        case(
-            "a later fragment that looks like a permitted datagram",
-            pump().udp(105, 24105).fragment(2, 64, true).build(),
-            Expected {
-                reason: Fragment,
-                ..default_denied()
-            },
-        ),
     ]
 }
 
 fn ipv6() -> Vec<Case> {
-    use DropReason::{Fragment, MalformedIpv6, TooManyExtensions, TruncatedIpv6};
+    use DropReason::{MalformedIpv6, TooManyExtensions, TruncatedIpv6};
     let whole = pump6().udp(200, 24105).payload("wave").build();
     let at = whole.network;
     let allowed6 = allowed("pumps-to-servers");
@@ -284,31 +254,9 @@ fn ipv6() -> Vec<Case> {
             malformed(MalformedIpv6),
         ),
         case(
-            "a first fragment",
-            pump6()
-                .udp(207, 24105)
-                .udp_length(4000)
-                .fragment(3, 0, true)
-                .payload([0; 64])
-                .build(),
-            allowed6,
-        ),
-        case(
             "a fragment of one is whole",
             pump6().udp(208, 24105).fragment(4, 0, false).build(),
             allowed6,
-        ),
-        case(
-            "a later fragment",
-            pump6()
-                .protocol(protocol::UDP)
-                .fragment(3, 64, false)
-                .payload([0; 64])
-                .build(),
-            Expected {
-                reason: Fragment,
-                ..default_denied()
-            },
         ),
     ]
 }
