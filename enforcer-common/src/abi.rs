@@ -394,10 +394,14 @@ pub struct FragmentRecord {
     pub generation: u32,
     /// Octets of payload in the first fragment: no later one may reach into them.
     pub length: u16,
+    /// Source port, as in [`Event::source_port`].
+    pub source_port: u16,
+    /// Destination port, as in [`Event::destination_port`].
+    pub destination_port: u16,
     /// In monitor mode, the [`DropReason`](crate::verdict::DropReason) of enforce mode; 0 when permitted.
     pub refusal: u8,
     /// Padding.
-    pub reserved: [u8; 5],
+    pub reserved: u8,
 }
 
 /// Seconds that a first fragment is remembered: Linux gives up reassembly after 30.
@@ -552,7 +556,7 @@ layout! {
     Rule: 8 = 4 4;
     FlowKey: 40 = 16 16 2 2 2 1 1;
     FragmentKey: 40 = 16 16 4 2 1 1;
-    FragmentRecord: 24 = 8 4 4 2 1 5;
+    FragmentRecord: 24 = 8 4 4 2 2 2 1 1;
     Counter: 16 = 8 8;
     Event: 96 = 8 4 4 4 4 4 4 16 16 2 2 2 2 2 2 6 6 1 1 1 1 1 1 2;
     Name: 64 = 64;

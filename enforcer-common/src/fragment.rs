@@ -21,11 +21,10 @@ pub fn key(packet: &Packet, realm: u16) -> FragmentKey {
     }
 }
 
-/// Whether a later fragment may follow `first`, as far as their places in the packet go.
+/// Whether a later fragment may follow `first`, as far as time and their places in the packet go.
 #[inline(always)]
-pub const fn follows(packet: &Packet, first: &FragmentRecord, generation: u32, now: u64) -> Result<(), DropReason> {
-    // A new generation has not seen the ports. The sender's next packet is decided afresh.
-    if first.generation != generation || now.saturating_sub(first.seen) > FRAGMENT_SECONDS * 1_000_000_000 {
+pub const fn follows(packet: &Packet, first: &FragmentRecord, now: u64) -> Result<(), DropReason> {
+    if now.saturating_sub(first.seen) > FRAGMENT_SECONDS * 1_000_000_000 {
         return Err(DropReason::FragmentOrphan);
     }
     if packet.fragment_offset < first.length {

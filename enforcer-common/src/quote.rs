@@ -38,15 +38,15 @@ pub fn flow_key<F: Frame + ?Sized>(frame: &F, packet: &Packet, realm: u16) -> Op
     if quoted.source != packet.destination || matches!(quoted.fragment, Fragment::Later) {
         return None;
     }
-    let [a, b, c, d, e, f, _, _] = frame.read::<8>(transport)?;
+    let header = frame.read::<8>(transport)?;
     match quoted.protocol {
         protocol::TCP | protocol::UDP => {
-            quoted.source_port = u16::from_be_bytes([a, b]);
-            quoted.destination_port = u16::from_be_bytes([c, d]);
+            quoted.source_port = u16::from_be_bytes([header[0], header[1]]);
+            quoted.destination_port = u16::from_be_bytes([header[2], header[3]]);
         }
         protocol::ICMP | protocol::ICMPV6 => {
-            quoted.destination_port = u16::from_be_bytes([a, b]);
-            quoted.source_port = u16::from_be_bytes([e, f]);
+            quoted.destination_port = u16::from_be_bytes([header[0], header[1]]);
+            quoted.source_port = u16::from_be_bytes([header[4], header[5]]);
             Echo::of(&quoted)?;
         }
         _ => {}

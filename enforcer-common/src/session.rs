@@ -79,7 +79,7 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
         if !forward.permits() && quote::is_error(self.packet) {
             return self.related().unwrap_or(forward);
         }
-        if !forward.permits() && !self.monitored && !self.backward().permits() {
+        if !forward.permits() && !self.monitored && !self.backward(self.packet).permits() {
             return forward;
         }
         if self.packet.protocol == protocol::TCP && !conntrack::is_sane(self.packet.tcp_flags) {
@@ -94,7 +94,7 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
         }
     }
 
-    /// Decides a later fragment as its first one was.
+    /// Decides a later fragment as its first one was; under a newer generation, by the ports of the first one.
     #[inline(always)]
     fn follow(&self) -> Ruling {
         let orphan = Ruling {
@@ -105,15 +105,35 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
         let Some(first) = self.tables.fragment(&fragment::key(self.packet, self.realm)) else {
             return orphan;
         };
-        let refusal = match fragment::follows(self.packet, &first, self.tables.generation(), self.now) {
-            Ok(()) => DropReason::from_code(first.refusal).unwrap_or(DropReason::TableMiss),
-            Err(reason) => return orphan.refused_for(reason),
+        if let Err(reason) = fragment::follows(self.packet, &first, self.now) {
+            return orphan.refused_for(reason);
+        }
+        if first.generation == self.tables.generation() {
+            let refusal = DropReason::from_code(first.refusal).unwrap_or(DropReason::TableMiss);
+            return Ruling {
+                rule: first.rule,
+                refusal,
+                log: false,
+                by_flow: true,
+            };
+        }
+        let whole = Packet {
+            protocol: self.packet.protocol,
+            source_port: first.source_port,
+            destination_port: first.destination_port,
+            ..Packet::default()
         };
+        let forward = self.ruling(self.source, self.destination, Service::of(&whole));
+        let permitted = if forward.permits() {
+            forward
+        } else {
+            self.backward(&whole)
+        };
+        let ruling = if permitted.permits() { permitted } else { forward };
         Ruling {
-            rule: first.rule,
-            refusal,
             log: false,
             by_flow: true,
+            ..ruling
         }
     }
 
@@ -125,8 +145,10 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
             rule: ruling.rule,
             generation: self.tables.generation(),
             length: self.packet.fragment_length,
+            source_port: self.packet.source_port,
+            destination_port: self.packet.destination_port,
             refusal: ruling.refusal as u8,
-            reserved: [0; 5],
+            reserved: 0,
         };
         self.tables
             .insert_fragment(&fragment::key(self.packet, self.realm), &record);
@@ -156,10 +178,10 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
         self.ruling(self.source, self.destination, Service::of(self.packet))
     }
 
-    /// The rule for the session that this frame would answer to.
+    /// The rule for the session that `packet` would answer to.
     #[inline(always)]
-    fn backward(&self) -> Ruling {
-        match Service::answered_by(self.packet) {
+    fn backward(&self, packet: &Packet) -> Ruling {
+        match Service::answered_by(packet) {
             Some(service) => self.ruling(self.destination, self.source, service),
             None => Ruling {
                 rule: DEFAULT_RULE,
@@ -202,7 +224,7 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
         let direction = flow.direction(source_low);
         let ruling = match direction {
             Direction::Initiator => forward,
-            Direction::Responder => self.backward(),
+            Direction::Responder => self.backward(self.packet),
         };
         if !ruling.permits() && !self.monitored {
             // The policy has changed: the session ends here. What answered in it may still open one of its own.
