@@ -3,7 +3,7 @@
 //! ```text
 //!  device namespaces             switch namespace                gateway namespace
 //!  pump    eth0 (TAP) ──┐                                       ┌── XDP (the enforcer) ──┐
-//!  monitor eth0 (TAP) ──┼── Switch ── uplink ═══ veth, tagged ═ trunk                   Router
+//!  monitor eth0 (TAP) ──┼── Switch ── xtrunk ══ veth, tagged ══ trunk                   Router
 //!  guest   eth0 (TAP) ──┘   (thread)                            └────────────────────────┘ (thread)
 //! ```
 //!
@@ -22,17 +22,27 @@
 //! interfaces, the private mount namespace with its BPF file system, and what is pinned in it. Nothing is left to clean
 //! up, whatever way the test process ends; child processes die with the thread that started them.
 
+pub mod enforcer;
 mod http;
+mod metrics;
 mod namespace;
 mod plan;
 mod process;
 pub mod router;
+mod service;
+pub mod stream;
 pub mod switch;
 mod sys;
+mod trunk;
 mod worker;
 
+pub use enforcer::{Config, Enforcer, Event};
 pub use http::{HttpResponse, http_get};
+pub use metrics::{Metrics, Sample};
 pub use namespace::Namespace;
 pub use plan::{Device, Lab, Plan};
 pub use process::{Output, Process, Signal};
+pub use service::Service;
+pub use stream::Stream;
 pub use sys::{Offload, PacketSocket, set_offload, vlan_offload};
+pub use trunk::Gateway;

@@ -1,5 +1,7 @@
 //! Shared pieces of the tests.
 
+pub mod clinical;
+pub mod demo;
 pub mod kernel;
 pub mod lab;
 pub mod packet;

@@ -6,10 +6,10 @@ use anyhow::{Context, Result};
 
 use crate::packet::Mac;
 
-use super::Namespace;
-use super::router::{GATEWAY_MAC, Router, Routes};
+use super::router::{Router, Routes};
 use super::switch::{AccessPort, Switch};
-use super::sys::{Offload, PacketSocket, open_tap, set_offload};
+use super::sys::open_tap;
+use super::{Gateway, Namespace, PacketSocket};
 
 /// A device: a namespace with one interface, `eth0`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,16 +22,10 @@ pub struct Device {
     pub mac: Mac,
     /// Its address.
     pub address: Ipv4Addr,
-    /// Length of the prefix that its VLAN uses; the first address in it is the gateway.
+    /// Length of the prefix that its VLAN uses.
     pub prefix: u8,
-}
-
-impl Device {
-    /// The gateway's address in the device's subnet.
-    pub fn gateway(&self) -> Ipv4Addr {
-        let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0);
-        Ipv4Addr::from((u32::from(self.address) & mask) + 1)
-    }
+    /// The gateway's address in its VLAN: the first one of the subnet, if the plan says nothing else.
+    pub gateway: Ipv4Addr,
 }
 
 /// The devices of a lab to build.
@@ -56,13 +50,26 @@ impl Plan {
             .split_once('/')
             .and_then(|(address, prefix)| Some((address.parse().ok()?, prefix.parse().ok()?)));
         let (address, prefix) = parsed.unwrap_or_else(|| panic!("not an address with a prefix length: {address}"));
+        let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+        let gateway = Ipv4Addr::from((u32::from(address) & mask) + 1);
         self.devices.push(Device {
             name: name.to_owned(),
             vlan,
             mac,
             address,
             prefix,
+            gateway,
         });
+        self
+    }
+
+    /// Gives the device that was added last another gateway address than the first one of its subnet.
+    ///
+    /// # Panics
+    /// When no device was added.
+    #[must_use]
+    pub fn behind(mut self, gateway: Ipv4Addr) -> Self {
+        self.devices.last_mut().expect("device() comes before behind()").gateway = gateway;
         self
     }
 
@@ -80,48 +87,42 @@ pub struct Lab {
     router: Router,
     #[expect(dead_code, reason = "held for its drop")]
     switch: Switch,
-    gateway: Namespace,
-    outside: Namespace,
+    gateway: Gateway,
     devices: Vec<(Device, Namespace)>,
 }
 
 impl Lab {
     /// The gateway's side of the trunk: the interface for the enforcer.
     pub const TRUNK: &'static str = "trunk";
-    /// The switch's side of the trunk.
-    pub const UPLINK: &'static str = "uplink";
 
     fn build(plan: Vec<Device>) -> Result<Self> {
-        let gateway = Namespace::gateway("gateway")?;
-        let outside = Namespace::new("switch")?;
-        trunk(&gateway, &outside)?;
+        let gateway = Gateway::build(&[Self::TRUNK])?;
         let mut ports = Vec::new();
         let mut devices = Vec::new();
         let mut known = Routes::default();
         for device in plan {
             let (namespace, port) = plug_in(&device).with_context(|| format!("device {}", device.name))?;
             let own = known.own.entry(device.vlan).or_default();
-            if !own.contains(&device.gateway()) {
-                own.push(device.gateway());
+            if !own.contains(&device.gateway) {
+                own.push(device.gateway);
             }
             known.hosts.insert(device.address, (device.vlan, device.mac));
             ports.push(port);
             devices.push((device, namespace));
         }
-        let switch = Switch::start(ports, outside.enter(|| PacketSocket::open(Self::UPLINK))?)?;
-        let router = Router::start(gateway.enter(|| PacketSocket::open(Self::TRUNK))?, known)?;
+        let switch = Switch::start(ports, gateway.in_front_of(Self::TRUNK)?)?;
+        let router = Router::start(gateway.behind(Self::TRUNK)?, known)?;
         Ok(Self {
             router,
             switch,
             gateway,
-            outside,
             devices,
         })
     }
 
     /// The namespace with the trunk, for the enforcer.
     pub fn gateway(&self) -> &Namespace {
-        &self.gateway
+        self.gateway.inside()
     }
 
     /// The namespace of a device.
@@ -148,35 +149,13 @@ impl Lab {
     /// A socket that sends frames, tags included, up the trunk towards the gateway, and receives what the gateway
     /// sends.
     pub fn in_front_of_the_gateway(&self) -> Result<PacketSocket> {
-        self.outside
-            .enter(|| PacketSocket::open(Self::UPLINK))
-            .context("cannot open a socket on the uplink")
+        self.gateway.in_front_of(Self::TRUNK)
     }
 
     /// A socket that receives what the enforcer passes.
     pub fn behind_the_gateway(&self) -> Result<PacketSocket> {
-        self.gateway
-            .enter(|| PacketSocket::open(Self::TRUNK))
-            .context("cannot open a socket on the trunk")
+        self.gateway.behind(Self::TRUNK)
     }
-}
-
-/// The veth between switch and gateway.
-fn trunk(gateway: &Namespace, outside: &Namespace) -> Result<()> {
-    let (inner, outer) = (Lab::TRUNK, Lab::UPLINK);
-    gateway.ip(&format!(
-        "link add {inner} type veth peer name {outer} netns {}",
-        outside.path()
-    ))?;
-    gateway.ip(&format!(
-        "link set {inner} address {}\nlink set {inner} up",
-        text(GATEWAY_MAC)
-    ))?;
-    outside.ip(&format!("link set {outer} up"))?;
-    // Without this a tag can travel beside the frame, where XDP does not see it.
-    outside
-        .enter(|| set_offload(outer, Offload::TransmitVlan, false))
-        .context("cannot switch off txvlan")
 }
 
 /// A device's namespace, and its port at the switch.
@@ -190,7 +169,7 @@ fn plug_in(device: &Device) -> Result<(Namespace, AccessPort)> {
         text(device.mac),
         device.address,
         device.prefix,
-        device.gateway(),
+        device.gateway,
     ))?;
     Ok((
         namespace,
@@ -216,7 +195,7 @@ mod tests {
             Plan::new()
                 .device("pump", 110, [2; 6], "10.10.110.21/24")
                 .device("guest", 190, [3; 6], "10.90.7.9/16");
-        let gateways: Vec<String> = plan.devices.iter().map(|device| device.gateway().to_string()).collect();
+        let gateways: Vec<String> = plan.devices.iter().map(|device| device.gateway.to_string()).collect();
         assert_eq!(gateways, ["10.10.110.1", "10.90.0.1"]);
     }
 }

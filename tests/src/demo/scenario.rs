@@ -1,0 +1,385 @@
+//! What happens in the demo, as data.
+
+use std::io;
+use std::net::TcpStream;
+
+use enforcer_common::verdict::DropReason;
+
+use crate::clinical::{dicom, hl7, simple};
+use crate::lab::router::GATEWAY_MAC;
+use crate::packet::{Frame, Mac, packet, protocol, tcp_flags};
+
+use super::hospital::INTERNET_HOST;
+use super::step::Action::{Frames, Ping, Resolve, Scan, Tcp, TrunkFrames, Waveforms};
+use super::step::{Action, Chapter, Expect, Step};
+
+/// The whole demo.
+pub fn chapters() -> Vec<Chapter> {
+    vec![
+        Chapter {
+            title: "Care goes on",
+            steps: clinical(),
+        },
+        Chapter {
+            title: "Monitor mode: noted, not stopped",
+            steps: monitored(),
+        },
+        Chapter {
+            title: "Guests and intruders",
+            steps: intruders(),
+        },
+        Chapter {
+            title: "Forged and broken frames",
+            steps: forged(),
+        },
+    ]
+}
+
+fn clinical() -> Vec<Step> {
+    let pass = |rule| Expect::Pass { rule };
+    vec![
+        step(
+            "status report to its server",
+            "pump-icu-01",
+            "pump-gateway-01",
+            POST,
+            pass("pumps-to-gateway"),
+        ),
+        step(
+            "HL7 observation, acknowledged",
+            "pump-gateway-01",
+            "hl7-engine-01",
+            HL7,
+            pass("pump-gateway-to-record"),
+        ),
+        step(
+            "DICOM association and C-ECHO",
+            "ct-01",
+            "pacs-01",
+            DICOM,
+            pass("imaging-to-archive"),
+        ),
+        step(
+            "200 waveform datagrams, none missing",
+            "monitor-icu-01",
+            "central-station-01",
+            Waveforms { count: 200 },
+            pass("monitors-to-central"),
+        ),
+        step(
+            "looks up a name",
+            "pump-icu-01",
+            "dns-01",
+            Resolve,
+            pass("name-resolution"),
+        ),
+        step("pings its gateway", "pump-icu-01", "", Ping, pass("ping-gateway")),
+        step(
+            "network team pings a pump",
+            "jump-01",
+            "pump-icu-01",
+            Ping,
+            pass("ping-clinical"),
+        ),
+        step(
+            "HL7 result, acknowledged",
+            "analyser-01",
+            "lis-01",
+            HL7,
+            pass("analysers-to-laboratory"),
+        ),
+        step(
+            "guest browses the internet",
+            "guest",
+            "internet",
+            POST,
+            pass("guests-to-internet"),
+        ),
+    ]
+}
+
+fn monitored() -> Vec<Step> {
+    let talk = Tcp { port: 8080, talk: post };
+    let expect = Expect::WouldDrop {
+        reason: DropReason::DefaultDeny,
+        rule: Some("default-deny"),
+    };
+    vec![step(
+        "undeclared web page of the laboratory",
+        "analyser-01",
+        "lis-01",
+        talk,
+        expect,
+    )]
+}
+
+fn intruders() -> Vec<Step> {
+    let guests = denied("guests-nowhere-inside");
+    let to_port = |port| Tcp { port, talk: post };
+    vec![
+        step(
+            "guest opens a pump's web page",
+            "guest",
+            "pump-icu-01",
+            to_port(80),
+            guests,
+        ),
+        step(
+            "guest scans a pump, 100 ports",
+            "guest",
+            "pump-icu-01",
+            Scan { ports: 1..=100 },
+            guests,
+        ),
+        step(
+            "guest posts as if it were a pump",
+            "guest",
+            "pump-gateway-01",
+            POST,
+            guests,
+        ),
+        step("guest pings a monitor", "guest", "monitor-icu-01", Ping, guests),
+        step(
+            "internet reaches for a pump",
+            "internet",
+            "pump-icu-01",
+            to_port(3613),
+            denied("internet-inwards"),
+        ),
+        step(
+            "infected pump tries a monitor's SSH",
+            "pump-icu-01",
+            "monitor-icu-01",
+            to_port(22),
+            by_default(),
+        ),
+        step(
+            "pump sends HL7 past its gateway",
+            "pump-icu-01",
+            "hl7-engine-01",
+            HL7,
+            by_default(),
+        ),
+        step(
+            "reply that nobody asked for",
+            "pacs-01",
+            "monitor-icu-01",
+            Frames(stray_reply),
+            by_default(),
+        ),
+    ]
+}
+
+fn forged() -> Vec<Step> {
+    let refused = |reason| Expect::Drop { reason, rule: None };
+    vec![
+        step(
+            "guest with a pump's address",
+            "guest",
+            "",
+            Frames(spoofed),
+            refused(DropReason::SourceNotInVlan),
+        ),
+        step(
+            "stranger with a pump's address",
+            "pump-icu-01",
+            "",
+            Frames(cloned),
+            refused(DropReason::SourceMacMismatch),
+        ),
+        step(
+            "double tag to hop into the pumps' VLAN",
+            "guest",
+            "",
+            Frames(hopping),
+            refused(DropReason::VlanUndeclared),
+        ),
+        step(
+            "three tags",
+            "guest",
+            "",
+            Frames(stacked),
+            refused(DropReason::TooManyTags),
+        ),
+        step(
+            "VLAN that nobody declared",
+            "",
+            "",
+            TrunkFrames(undeclared),
+            refused(DropReason::VlanNotAllowed),
+        ),
+        step(
+            "untagged frame on the trunk",
+            "",
+            "",
+            TrunkFrames(untagged),
+            refused(DropReason::VlanNotAllowed),
+        ),
+        step(
+            "IPv4 header cut short",
+            "guest",
+            "",
+            Frames(cut),
+            refused(DropReason::TruncatedIpv4),
+        ),
+        step(
+            "IPv4 lengths that contradict",
+            "guest",
+            "",
+            Frames(contradictory),
+            refused(DropReason::MalformedIpv4),
+        ),
+        step(
+            "fragment whose first one never came",
+            "guest",
+            "",
+            Frames(fragment),
+            refused(DropReason::FragmentOrphan),
+        ),
+        step(
+            "spanning tree from a guest",
+            "guest",
+            "",
+            Frames(spanning_tree),
+            refused(DropReason::ControlProtocol),
+        ),
+    ]
+}
+
+const POST: Action = Tcp { port: 443, talk: post };
+const HL7: Action = Tcp {
+    port: 2575,
+    talk: observe,
+};
+const DICOM: Action = Tcp {
+    port: 11_112,
+    talk: verify,
+};
+
+fn step(title: &'static str, from: &'static str, to: &'static str, action: Action, expect: Expect) -> Step {
+    Step {
+        title,
+        from,
+        to,
+        action,
+        expect,
+    }
+}
+
+fn denied(rule: &'static str) -> Expect {
+    Expect::Drop {
+        reason: DropReason::DeniedByRule,
+        rule: Some(rule),
+    }
+}
+
+fn by_default() -> Expect {
+    Expect::Drop {
+        reason: DropReason::DefaultDeny,
+        rule: Some("default-deny"),
+    }
+}
+
+fn post(stream: TcpStream) -> io::Result<()> {
+    simple::post_status(stream)
+}
+
+fn observe(stream: TcpStream) -> io::Result<()> {
+    hl7::send_observation(stream, "4711")
+}
+
+fn verify(stream: TcpStream) -> io::Result<()> {
+    dicom::verify(stream)
+}
+
+const GUEST: Mac = [0x02, 0x00, 0x00, 0x66, 0x00, 0x42];
+const PACS: Mac = [0x02, 0x00, 0x00, 0x20, 0x11, 0x10];
+
+fn stray_reply() -> Vec<Frame> {
+    let reply = packet().macs(PACS, GATEWAY_MAC).ip("10.20.11.10", "10.10.120.21");
+    vec![reply.tcp(443, 50_000, tcp_flags::ACK).payload(b"unasked").build()]
+}
+
+fn spoofed() -> Vec<Frame> {
+    let frame = packet().macs(GUEST, GATEWAY_MAC).ip("10.10.110.21", "10.20.5.10");
+    vec![frame.tcp(40_000, 443, tcp_flags::SYN).build()]
+}
+
+fn cloned() -> Vec<Frame> {
+    let frame = packet()
+        .macs([0x02, 0, 0, 0xba, 0xd0, 0x01], GATEWAY_MAC)
+        .ip("10.10.110.21", "10.20.5.10");
+    vec![frame.tcp(40_001, 443, tcp_flags::SYN).build()]
+}
+
+/// The guest writes the pumps' tag itself; the switch puts the guests' tag in front of it.
+fn hopping() -> Vec<Frame> {
+    let frame = packet()
+        .macs(GUEST, GATEWAY_MAC)
+        .vlan(110)
+        .ip("10.10.110.21", "10.20.5.10");
+    vec![frame.tcp(40_002, 443, tcp_flags::SYN).build()]
+}
+
+fn stacked() -> Vec<Frame> {
+    let frame = packet()
+        .macs(GUEST, GATEWAY_MAC)
+        .vlan(110)
+        .vlan(110)
+        .ip("10.10.110.21", "10.20.5.10");
+    vec![frame.tcp(40_003, 443, tcp_flags::SYN).build()]
+}
+
+fn undeclared() -> Vec<Frame> {
+    let frame = packet().macs([0x02, 0, 0, 0xba, 0xd0, 0x02], GATEWAY_MAC).vlan(999);
+    vec![
+        frame
+            .ip("10.10.110.21", "10.20.5.10")
+            .udp(40_000, 3613)
+            .payload(b"wrong VLAN")
+            .build(),
+    ]
+}
+
+fn untagged() -> Vec<Frame> {
+    let frame = packet().macs([0x02, 0, 0, 0xba, 0xd0, 0x03], GATEWAY_MAC);
+    vec![
+        frame
+            .ip("10.10.110.21", "10.20.5.10")
+            .udp(40_000, 3613)
+            .payload(b"no VLAN")
+            .build(),
+    ]
+}
+
+fn cut() -> Vec<Frame> {
+    let frame = packet()
+        .macs([0x02, 0, 0, 0xba, 0xd0, 0x04], GATEWAY_MAC)
+        .ip("10.66.0.42", "10.10.110.21");
+    let frame = frame.udp(1, 2).build();
+    let end = frame.network + 12;
+    vec![frame.truncated(end)]
+}
+
+fn contradictory() -> Vec<Frame> {
+    let frame = packet()
+        .macs([0x02, 0, 0, 0xba, 0xd0, 0x05], GATEWAY_MAC)
+        .ip("10.66.0.42", "10.10.110.21");
+    let frame = frame.udp(1, 2).payload([0; 32]).build();
+    let total_length = frame.network + 2;
+    vec![frame.patched(total_length, &[0, 10])]
+}
+
+fn fragment() -> Vec<Frame> {
+    let frame = packet()
+        .macs(GUEST, GATEWAY_MAC)
+        .ip("10.66.0.42", INTERNET_HOST)
+        .fragment(9, 64, false);
+    vec![frame.protocol(protocol::UDP).payload([0x41; 64]).build()]
+}
+
+fn spanning_tree() -> Vec<Frame> {
+    let root = [0x42, 0x42, 0x03, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let frame = packet().macs([0x02, 0, 0, 0xba, 0xd0, 0x06], [0x01, 0x80, 0xc2, 0, 0, 0]);
+    vec![frame.llc().payload(root).build()]
+}
