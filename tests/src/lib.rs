@@ -6,3 +6,4 @@ pub mod kernel;
 pub mod lab;
 pub mod packet;
 pub mod shapes;
+pub mod reference;
