@@ -5,5 +5,5 @@ pub mod demo;
 pub mod kernel;
 pub mod lab;
 pub mod packet;
-pub mod shapes;
 pub mod reference;
+pub mod shapes;

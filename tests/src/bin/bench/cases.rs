@@ -76,7 +76,10 @@ impl Programs {
     }
 
     fn reference(&self, name: &str) -> Result<&Xdp> {
-        let program = self.references.program(name).with_context(|| format!("no reference program `{name}`"))?;
+        let program = self
+            .references
+            .program(name)
+            .with_context(|| format!("no reference program `{name}`"))?;
         Ok(program.try_into()?)
     }
 }

@@ -27,12 +27,17 @@ pub(crate) fn print(all: &[Series], rounds: u32, repeat: u32) {
             above_empty(series, empty, look_up),
         );
     }
-    println!("/ empty: times the empty program. / LPM: cost above the empty program, as a share of what one look-up in the");
+    println!(
+        "/ empty: times the empty program. / LPM: cost above the empty program, as a share of what one look-up in the"
+    );
     println!("kernel's LPM trie with 100,000 prefixes costs above it. Medians of the ratios of each round.");
     for series in all.iter().filter(|series| series.name.contains("stateless")) {
         let share = above_empty(series, empty, look_up);
         let verdict = if share < 1.0 { "met" } else { "missed" };
-        println!("aim: {} costs less than that look-up: {verdict} ({share:.2})", series.name);
+        println!(
+            "aim: {} costs less than that look-up: {verdict} ({share:.2})",
+            series.name
+        );
     }
 }
 
