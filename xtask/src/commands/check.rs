@@ -38,7 +38,7 @@ pub(crate) fn sources(workspace: &Workspace, steps: &mut Steps) {
         let mut clippy = cargo(workspace, "clippy");
         process::run(clippy.args(["--all-targets", "--", "--deny=warnings"]))
     });
-    steps.run("clippy, BPF", || process::run(&mut kernel_clippy(workspace)));
+    steps.run("BPF clippy", || process::run(&mut kernel_clippy(workspace)));
     steps.run("docs", || {
         let mut docs = cargo(workspace, "doc");
         let docs = docs.args(["--no-deps", "--document-private-items"]);
