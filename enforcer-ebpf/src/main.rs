@@ -6,7 +6,12 @@
 #![allow(
     unreachable_pub,
     missing_docs,
-    reason = "the entry points that `#[xdp]` generates are found by their symbols"
+    clippy::needless_pass_by_value,
+    reason = "`#[xdp]` makes the entry points: found by their symbols, called with the context by value"
+)]
+#![allow(
+    clippy::inline_always,
+    reason = "one BPF function: a call would spill what the verifier has proven about packet pointers"
 )]
 
 mod frame;

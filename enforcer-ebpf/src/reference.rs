@@ -2,9 +2,10 @@
 #![no_std]
 #![no_main]
 #![allow(
-    missing_docs,
     unreachable_pub,
-    reason = "the macro makes the entry points, and the kernel is their caller"
+    missing_docs,
+    clippy::needless_pass_by_value,
+    reason = "`#[xdp]` makes the entry points: found by their symbols, called with the context by value"
 )]
 
 use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS};

@@ -21,21 +21,19 @@ pub(crate) fn report(decision: &Decision, packet: &Packet, ifindex: u32, now: u6
             packet,
         );
     }
-    if decision.rule != NO_RULE {
-        if let Some(rule) = maps::RULES.get(decision.rule) {
-            add(&maps::RULE_COUNTERS, rule.slot, packet);
-        }
+    if decision.rule != NO_RULE
+        && let Some(rule) = maps::RULES.get(decision.rule)
+    {
+        add(&maps::RULE_COUNTERS, rule.slot, packet);
     }
     let refused = decision.reason as u8 != DropReason::None as u8;
-    if refused {
-        if let Some(zone) = maps::ZONES.get(u32::from(decision.zone)) {
-            let would = u32::from(decision.verdict as u8 == Verdict::WouldDrop as u8);
-            add(
-                &maps::DROP_COUNTERS,
-                (zone.slot * REASONS as u32 + decision.reason as u32) * 2 + would,
-                packet,
-            );
-        }
+    if refused && let Some(zone) = maps::ZONES.get(u32::from(decision.zone)) {
+        let would = u32::from(decision.verdict as u8 == Verdict::WouldDrop as u8);
+        add(
+            &maps::DROP_COUNTERS,
+            (zone.slot * REASONS as u32 + decision.reason as u32) * 2 + would,
+            packet,
+        );
     }
     let traced = setting!(flags) & settings_flags::TRACE != 0;
     if traced || ((refused || decision.log) && is_within_limit(decision, now)) {
