@@ -22,6 +22,7 @@
 //! interfaces, the private mount namespace with its BPF file system, and what is pinned in it. Nothing is left to clean
 //! up, whatever way the test process ends; child processes die with the thread that started them.
 
+pub mod crossing;
 pub mod enforcer;
 mod http;
 mod metrics;

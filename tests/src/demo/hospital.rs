@@ -28,7 +28,8 @@ impl Hospital {
     }
 }
 
-fn plan() -> Plan {
+/// Its devices.
+pub fn plan() -> Plan {
     Plan::new()
         .device(
             "pump-icu-01",

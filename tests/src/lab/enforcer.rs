@@ -25,18 +25,22 @@ pub fn repository() -> PathBuf {
     package.parent().unwrap_or(package).to_owned()
 }
 
-/// The newest `enforcer` among those that cargo has built beside this program, or the one that `ENFORCER_BINARY` names.
+/// Cargo's target folder, in which this program is.
+fn target() -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let is_profile = |folder: &&Path| folder.ends_with("debug") || folder.ends_with("release");
+    let target = own.ancestors().find(is_profile).and_then(Path::parent);
+    target
+        .map(Path::to_owned)
+        .context("this program is not in a target folder of cargo")
+}
+
+/// The newest `enforcer` that cargo has built, or the one that `ENFORCER_BINARY` names.
 pub fn binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("ENFORCER_BINARY") {
         return Ok(path.into());
     }
-    let own = std::env::current_exe()?;
-    let profile = own
-        .ancestors()
-        .find(|folder| folder.join("enforcer").is_file() || folder.ends_with("debug") || folder.ends_with("release"));
-    let target = profile
-        .and_then(Path::parent)
-        .context("this program is not in a target folder: set ENFORCER_BINARY")?;
+    let target = target()?;
     let built = ["release", "debug"].map(|profile| target.join(profile).join("enforcer"));
     let age = |path: &PathBuf| fs::metadata(path).and_then(|data| data.modified()).ok();
     let newest = built.iter().filter_map(|path| Some((age(path)?, path))).max();

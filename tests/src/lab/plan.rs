@@ -73,6 +73,11 @@ impl Plan {
         self
     }
 
+    /// The devices.
+    pub fn devices(&self) -> &[Device] {
+        &self.devices
+    }
+
     /// Builds it. When this returns, devices reach each other, if nothing stops them.
     pub fn build(self) -> Result<Lab> {
         Lab::build(self.devices)

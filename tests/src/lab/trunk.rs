@@ -1,6 +1,6 @@
 //! A gateway with trunks, and nothing on their far ends but packet sockets.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::router::GATEWAY_MAC;
 use super::{Namespace, Offload, PacketSocket, set_offload};
@@ -60,5 +60,12 @@ impl Gateway {
         self.inside
             .enter(|| PacketSocket::open(trunk))
             .context("cannot open a socket on the trunk")
+    }
+
+    /// Whether an XDP program runs on a trunk.
+    pub fn has_xdp(&self, trunk: &str) -> Result<bool> {
+        let answer = self.inside.command("ip").args(["-o", "link", "show", trunk]).output()?;
+        ensure!(answer.status.success(), "there is no trunk {trunk}");
+        Ok(String::from_utf8_lossy(&answer.stdout).contains("prog/xdp"))
     }
 }
