@@ -12,9 +12,36 @@ use sha2::{Digest, Sha256};
 use super::limits;
 use crate::diagnostics::{Diagnostic, Location, Sources, quote};
 
+/// The texts of a policy.
+#[derive(Default)]
+pub(super) struct Texts {
+    /// In the order of their paths.
+    pub(super) sources: Sources,
+    /// See [`super::ValidPolicy::hash`].
+    pub(super) hash: [u8; 32],
+}
+
+impl Texts {
+    pub(super) fn new(texts: impl IntoIterator<Item = (PathBuf, String)>) -> Self {
+        let mut sources = Sources::default();
+        let mut digests = Vec::new();
+        for (path, text) in texts {
+            digests.push(Sha256::digest(&text).into());
+            sources.add(path, text);
+        }
+        let hash = combined(digests);
+        Self { sources, hash }
+    }
+}
+
+/// One hash of all contents, whatever their order.
+fn combined(mut digests: Vec<[u8; 32]>) -> [u8; 32] {
+    digests.sort_unstable();
+    Sha256::digest(digests.concat()).into()
+}
+
 /// Reads files, and folders with all their `*.yaml` and `*.yml`. Names that start with a dot are skipped in folders.
-/// Returns the texts in the order of their paths, and the hash described at [`super::ValidPolicy::hash`].
-pub(super) fn read(paths: &[PathBuf], findings: &mut Vec<Diagnostic>) -> (Sources, [u8; 32]) {
+pub(super) fn read(paths: &[PathBuf], findings: &mut Vec<Diagnostic>) -> Texts {
     let mut search = Search::default();
     for path in paths {
         search.start(path, findings);
@@ -26,14 +53,14 @@ pub(super) fn read(paths: &[PathBuf], findings: &mut Vec<Diagnostic>) -> (Source
     for path in search.found {
         match contents(&path, &mut room) {
             Ok(bytes) => {
-                digests.push(<[u8; 32]>::from(Sha256::digest(&bytes)));
+                digests.push(Sha256::digest(&bytes).into());
                 add(&mut sources, path, bytes, findings);
             }
             Err(error) => findings.push(unreadable(&path, &error)),
         }
     }
-    digests.sort_unstable();
-    (sources, Sha256::digest(digests.concat()).into())
+    let hash = combined(digests);
+    Texts { sources, hash }
 }
 
 #[derive(Default)]

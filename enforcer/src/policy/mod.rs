@@ -29,7 +29,7 @@ mod yaml;
 
 use std::{collections::HashSet, path::PathBuf, sync::Arc};
 
-use crate::diagnostics::Diagnostics;
+use crate::diagnostics::{Diagnostic, Diagnostics};
 pub use check::{Summary, check};
 pub use tables::TableSet;
 pub use valid::ValidPolicy;
@@ -41,11 +41,23 @@ pub const DEFAULT_RULE_NAME: &str = "default-deny";
 /// dot are skipped). Neither the order of the paths nor that of the declarations matters.
 pub fn load(paths: &[PathBuf]) -> Result<ValidPolicy, Diagnostics> {
     let mut findings = Vec::new();
-    let (sources, hash) = files::read(paths, &mut findings);
-    let sources = Arc::new(sources);
+    let texts = files::read(paths, &mut findings);
+    validated(texts, findings)
+}
+
+/// Merges and validates policy texts that are no files; their paths serve messages only.
+pub fn load_texts(texts: impl IntoIterator<Item = (PathBuf, String)>) -> Result<ValidPolicy, Diagnostics> {
+    validated(files::Texts::new(texts), Vec::new())
+}
+
+fn validated(texts: files::Texts, mut findings: Vec<Diagnostic>) -> Result<ValidPolicy, Diagnostics> {
+    let sources = Arc::new(texts.sources);
     let mut complete = findings.is_empty();
-    let broken: HashSet<_> = findings.iter().filter_map(|finding| finding.at).collect();
-    let broken: HashSet<_> = broken.into_iter().map(|at| at.file).collect();
+    let broken: HashSet<_> = findings
+        .iter()
+        .filter_map(|finding| finding.at)
+        .map(|at| at.file)
+        .collect();
     let mut file = file::PolicyFile::default();
     for number in (0..sources.len() as u32).filter(|number| !broken.contains(number)) {
         match yaml::parse(&sources, number, &mut findings) {
@@ -53,7 +65,7 @@ pub fn load(paths: &[PathBuf]) -> Result<ValidPolicy, Diagnostics> {
             Err(yaml::Unusable) => complete = false,
         }
     }
-    let origin = (Arc::clone(&sources), hash);
+    let origin = (Arc::clone(&sources), texts.hash);
     let policy = validate::validate(file, complete, origin, &mut findings);
     if findings.is_empty() {
         Ok(policy)
