@@ -1,7 +1,7 @@
 //! Who owns which address: two owners of one address are an error, wherever they are declared.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     net::IpAddr,
 };
 
@@ -28,27 +28,29 @@ pub(super) fn check(
         zones,
         realms,
         subnets: HashMap::new(),
+        contested: HashSet::new(),
         lengths: BTreeSet::new(),
     };
-    for (text, number) in zone_texts.iter().zip(2..) {
-        for subnet in &text.subnets {
-            owners.claim(number, subnet, findings);
-        }
+    let subnets = zone_texts.iter().zip(2..);
+    let subnets = subnets.flat_map(|(text, zone)| text.subnets.iter().map(move |subnet| (subnet.at, zone, subnet)));
+    for (_, zone, subnet) in in_order(subnets) {
+        owners.claim(zone, subnet, findings);
     }
     let mut stations: HashMap<(usize, IpAddr), Location> = HashMap::new();
-    for (text, number) in zone_texts.iter().zip(2..) {
-        for gateway in &text.gateways {
-            // The same link-local address may serve every VLAN: it is the gateway's wherever it is.
-            if !link_scoped::contains(gateway.value) {
-                owners.station("gateway", number, gateway, &mut stations, findings);
-            }
-        }
+    let gateways = zone_texts.iter().zip(2..);
+    let gateways =
+        gateways.flat_map(|(text, zone)| text.gateways.iter().map(move |address| (address.at, zone, address)));
+    // A link-local address may serve as the gateway on any number of VLANs.
+    let gateways = gateways.filter(|(_, _, address)| !link_scoped::contains(address.value));
+    for (_, zone, address) in in_order(gateways) {
+        owners.station("gateway", zone, address, &mut stations, findings);
     }
+    let devices = device_texts
+        .iter()
+        .zip(devices)
+        .map(|(text, device)| (text.name.at, text, device));
     let mut macs = HashMap::new();
-    for (text, device) in device_texts.iter().zip(devices) {
-        if device.zone == UNKNOWN {
-            continue;
-        }
+    for (_, text, device) in in_order(devices.filter(|(.., device)| device.zone != UNKNOWN)) {
         for address in &text.addresses {
             owners.station("device", device.zone, address, &mut stations, findings);
         }
@@ -61,11 +63,20 @@ pub(super) fn check(
     }
 }
 
+/// Things in the order of their places, so that of two that clash, the later one is complained about.
+fn in_order<A, B>(things: impl Iterator<Item = (Location, A, B)>) -> Vec<(Location, A, B)> {
+    let mut things: Vec<_> = things.collect();
+    things.sort_by_key(|thing| thing.0);
+    things
+}
+
 struct Owners<'v> {
     zones: &'v [Zone],
     realms: &'v [String],
     /// By realm and prefix: the zone, and where it says so.
     subnets: HashMap<(usize, IpNetwork), (usize, Location)>,
+    /// Prefixes that two zones claim: enough has been said about the addresses there.
+    contested: HashSet<(usize, IpNetwork)>,
     /// Prefix lengths in use.
     lengths: BTreeSet<u8>,
 }
@@ -83,6 +94,7 @@ impl Owners<'_> {
         let finding = if other == zone {
             Diagnostic::at(subnet.at, format!("{network} is given twice")).related(place, "first given here")
         } else {
+            self.contested.insert((realm, network));
             let other = quote(&self.zones[other].name);
             Diagnostic::at(subnet.at, format!("two zones claim {network}"))
                 .related(place, format!("zone {other} claims it here"))
@@ -91,14 +103,17 @@ impl Owners<'_> {
         findings.push(finding);
     }
 
-    /// The zone of an address: the one with the longest prefix around it.
-    fn owner(&self, realm: usize, address: IpAddr) -> Option<(usize, Location)> {
+    /// The longest declared prefix around an address, its zone, and where the zone says so.
+    fn owner(&self, realm: usize, address: IpAddr) -> Option<(IpNetwork, usize, Location)> {
         let longest_first = self.lengths.iter().rev();
         let mut around = longest_first.filter_map(|&length| network(address, length));
-        around.find_map(|network| self.subnets.get(&(realm, network)).copied())
+        around.find_map(|network| {
+            let &(zone, place) = self.subnets.get(&(realm, network))?;
+            Some((network, zone, place))
+        })
     }
 
-    /// Checks the address of a device or of the gateway: inside of its zone, and nobody else's.
+    /// Checks the address of a device or of the gateway: nobody else's, and inside of its zone.
     fn station(
         &self,
         what: &str,
@@ -107,42 +122,42 @@ impl Owners<'_> {
         stations: &mut HashMap<(usize, IpAddr), Location>,
         findings: &mut Vec<Diagnostic>,
     ) {
-        let Zone { realm, name, .. } = &self.zones[zone];
-        let (value, name) = (address.value, quote(name));
-        if let Some(first) = stations.insert((*realm, value), address.at) {
-            let realm = if self.realms.len() > 1 {
-                format!(" in realm {}", quote(&self.realms[*realm]))
+        let realm = self.zones[zone].realm;
+        let value = address.value;
+        if let Some(first) = stations.insert((realm, value), address.at) {
+            let space = if self.realms.len() > 1 {
+                format!(" in realm {}", quote(&self.realms[realm]))
             } else {
                 String::new()
             };
             findings.push(
-                Diagnostic::at(address.at, format!("the address {value} is taken{realm}"))
+                Diagnostic::at(address.at, format!("the address {value} is taken{space}"))
                     .related(first, "taken here")
                     .help("an address belongs to one device, or to the gateway"),
             );
         }
-        if self.zones[zone].subnets.is_empty() {
-            return;
+        findings.extend(self.outside(what, zone, address));
+    }
+
+    /// The complaint about an address that lies outside of its zone. A zone that lost its subnets to other errors, and
+    /// a prefix that two zones claim, give no ground for one.
+    fn outside(&self, what: &str, zone: usize, address: &Spanned<IpAddr>) -> Option<Diagnostic> {
+        let Zone {
+            realm, name, subnets, ..
+        } = &self.zones[zone];
+        let (value, name) = (address.value, quote(name));
+        let Some((network, owner, place)) = self.owner(*realm, value) else {
+            let message = format!("no subnet of zone {name} holds {value}");
+            let help = format!("correct the address, or add its range to the subnets of {name}");
+            return (!subnets.is_empty()).then(|| Diagnostic::at(address.at, message).help(help));
+        };
+        if owner == zone || subnets.is_empty() || self.contested.contains(&(*realm, network)) {
+            return None;
         }
-        match self.owner(*realm, value) {
-            Some((owner, _)) if owner == zone => {}
-            Some((owner, place)) => {
-                let owner = quote(&self.zones[owner].name);
-                findings.push(
-                    Diagnostic::at(
-                        address.at,
-                        format!("the {what} of zone {name} has an address of zone {owner}"),
-                    )
-                    .related(place, format!("{owner} claims it here"))
-                    .help("correct the address, or the zone"),
-                );
-            }
-            None => findings.push(
-                Diagnostic::at(address.at, format!("no subnet of zone {name} holds {value}")).help(format!(
-                    "correct the address, or add its range to the subnets of {name}"
-                )),
-            ),
-        }
+        let owner = quote(&self.zones[owner].name);
+        let message = format!("the {what} of zone {name} has an address of zone {owner}");
+        let finding = Diagnostic::at(address.at, message).related(place, format!("{owner} claims it here"));
+        Some(finding.help("correct the address, or the zone"))
     }
 }
 

@@ -25,7 +25,8 @@ pub(super) struct Fields<'t, 'a> {
     what: &'static str,
     /// Where the thing that the map describes is named.
     at: Location,
-    entries: &'t [(Key<'a>, Node<'a>)],
+    /// `None` when it is no map at all, which has been complained about.
+    entries: Option<&'t [(Key<'a>, Node<'a>)]>,
 }
 
 impl<'t, 'a> Fields<'t, 'a> {
@@ -33,15 +34,15 @@ impl<'t, 'a> Fields<'t, 'a> {
     pub(super) fn read(node: &'t Node<'a>, at: Location, known: &Known, findings: &mut Vec<Diagnostic>) -> Self {
         let what = known.what;
         let entries = match &node.value {
-            Value::Map(entries) => entries.as_slice(),
-            Value::Null => &[],
+            Value::Map(entries) => Some(entries.as_slice()),
+            Value::Null => Some(&[][..]),
             _ => {
                 let message = format!("{what} must be a map of keys and values");
                 findings.push(Diagnostic::at(node.at, message));
-                &[]
+                None
             }
         };
-        for (key, _) in entries {
+        for (key, _) in entries.unwrap_or_default() {
             if !known.keys.contains(&&*key.text) {
                 findings.push(unknown_key(key, known));
             }
@@ -51,15 +52,14 @@ impl<'t, 'a> Fields<'t, 'a> {
 
     /// The value of a key, when it is given.
     pub(super) fn get(&self, key: &str) -> Option<&'t Node<'a>> {
-        let entry = self.entries.iter().find(|(name, _)| name.text == key);
+        let entry = self.entries?.iter().find(|(name, _)| name.text == key);
         entry.map(|(_, node)| node)
     }
 
     /// The value of a key that must be given.
     pub(super) fn require(&self, key: &str, example: &str, findings: &mut Vec<Diagnostic>) -> Option<&'t Node<'a>> {
         let found = self.get(key);
-        // A map with nothing in it was complained about, or lacks everything: one complaint a key is still the clearest.
-        if found.is_none() {
+        if found.is_none() && self.entries.is_some() {
             let message = format!("{} needs {}", self.what, quote(key));
             let finding = Diagnostic::at(self.at, message);
             findings.push(finding.help(format!("for example `{key}: {example}`")));

@@ -88,7 +88,7 @@ pub(super) fn prefix(text: &str) -> Result<IpNetwork, Complaint> {
     let parsed = text.contains('/').then(|| text.parse::<IpNetwork>().ok());
     // A mask instead of a length (10.0.0.0/255.0.0.0) is accepted by the parser, but is not of this language.
     let length = text.rsplit('/').next().unwrap_or_default();
-    let Some(network) = parsed.flatten().filter(|_| length.parse::<u8>().is_ok()) else {
+    let Some(network) = parsed.flatten().filter(|_| length.bytes().all(|c| c.is_ascii_digit())) else {
         let message = format!("{} is not an address range", quote(text));
         let help = match text.parse::<IpAddr>() {
             Ok(_) => format!("write `{text}/{long}` for this address alone"),

@@ -97,7 +97,7 @@ pub(super) fn expression(text: &str) -> Result<ServiceMatch, Complaint> {
         (word, rest) => match (protocol_named(word), rest) {
             (Some(protocol), None) => Ok(ServiceMatch::Protocol(protocol)),
             (Some(_), Some(_)) => Err(Complaint::new(
-                format!("{} has no ports", quote(word)),
+                format!("ports of {} cannot be matched", quote(word)),
                 format!("write `{word}` alone"),
             )),
             (None, _) => Err(unknown(word, text)),
@@ -122,8 +122,14 @@ fn protocol_named(word: &str) -> Option<u8> {
     found.map(|&(_, number)| number)
 }
 
+/// A number of digits only: Rust's own parser takes a sign too.
+fn number<T: std::str::FromStr>(digits: &str) -> Option<T> {
+    let plain = digits.bytes().all(|c| c.is_ascii_digit());
+    digits.parse().ok().filter(|_| plain)
+}
+
 fn octet(digits: &str, text: &str) -> Result<u8, Complaint> {
-    digits.parse().map_err(|_| {
+    number(digits).ok_or_else(|| {
         let message = format!("{} is not a number in {}", quote(digits), quote(text));
         Complaint::new(message, "write a number from 0 to 255")
     })
@@ -131,7 +137,7 @@ fn octet(digits: &str, text: &str) -> Result<u8, Complaint> {
 
 fn ports(protocol: u8, rest: &str, text: &str) -> Result<ServiceMatch, Complaint> {
     let port = |digits: &str| {
-        digits.parse::<u16>().map_err(|_| {
+        number::<u16>(digits).ok_or_else(|| {
             let message = format!("{} is not a port in {}", quote(digits), quote(text));
             let help = "write a number from 0 to 65535, or a range such as 5000-5010";
             Complaint::new(message, help)

@@ -262,6 +262,8 @@ impl<'t> Names<'t> {
 /// Complains about names that are declared more than once.
 fn unique<'t>(declared: impl Iterator<Item = (&'static str, &'t Spanned<String>)>, findings: &mut Vec<Diagnostic>) {
     let mut places: HashMap<&str, (&str, Location)> = HashMap::new();
+    let mut declared: Vec<_> = declared.collect();
+    declared.sort_by_key(|(_, name)| name.at);
     for (what, name) in declared {
         let Some(&(other, first)) = places.get(&*name.value) else {
             places.insert(&name.value, (what, name.at));

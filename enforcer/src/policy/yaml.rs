@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use granit_parser::{Event, ParseResult, Parser, ScalarStyle, ScanError, Span};
+use granit_parser::{ErrorKind, Event, ParseResult, Parser, ScalarStyle, ScanError, Span};
 
 use super::limits;
 use crate::diagnostics::{Diagnostic, Location, Sources, quote};
@@ -124,6 +124,10 @@ impl<'a, P: Iterator<Item = ParseResult<'a>>> Builder<'a, '_, P> {
         }
         let end = start + self.text[start..].chars().next().map_or(0, char::len_utf8);
         let at = self.location(start, end);
+        if *error.kind() == ErrorKind::RecursionLimitExceeded {
+            let message = format!("nested deeper than {} levels", limits::NESTING);
+            return Diagnostic::at(at, message).help("the language needs 4");
+        }
         Diagnostic::at(at, format!("not well-formed YAML: {}", error.info()))
     }
 
