@@ -17,8 +17,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let started = Instant::now();
     let policy = load_texts([("scale.yaml".into(), text)])?;
     let loaded = started.elapsed();
+    let compiling = Instant::now();
     let tables = compile(&policy)?;
-    let compiled = started.elapsed() - loaded;
+    let compiled = compiling.elapsed();
     println!("rules {rules}, devices {devices}, zones {zones}: read {loaded:.0?}, compiled {compiled:.0?}");
     for (name, entries) in tables.sizes() {
         println!("{entries:>10} {name}");

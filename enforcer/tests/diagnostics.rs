@@ -2,6 +2,7 @@
 //!
 //! After a change on purpose: `UPDATE_EXPECTED=1 cargo test --test diagnostics`, and read the difference.
 
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::{env, fs, os};
 
@@ -124,9 +125,10 @@ fn order_changes_nothing() {
 fn a_thousand_errors_are_all_found() {
     let mut text = String::from("rules:\n");
     for rule in 0..1500 {
-        text.push_str(&format!(
-            "  rule-{rule}: {{from: nobody-{rule}, to: any, services: any, action: allow}}\n"
-        ));
+        let _ = writeln!(
+            text,
+            "  rule-{rule}: {{from: nobody-{rule}, to: any, services: any, action: allow}}"
+        );
     }
     let found = load_texts([("many.yaml".into(), text)]).expect_err("nobody is declared");
     // 1,500 unknown names; the lack of zones is told only to those who have no other trouble.

@@ -1,13 +1,102 @@
-//! The shipped policies.
+//! The shipped policies, the examples of the documentation, and the limits.
 
+use std::fmt::Write;
 use std::path::PathBuf;
 
-use enforcer::policy::check;
+use enforcer::diagnostics::Diagnostics;
+use enforcer::policy::{ValidPolicy, check, compile, limits, load_texts};
+
+const REFERENCE: &str = include_str!("../../docs/policy.md");
 
 #[test]
 fn the_reference_hospital_compiles() {
     let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../policies"));
     let summary = check(&[folder]).unwrap_or_else(|findings| panic!("{findings}"));
     assert!(summary.policy.zones.len() >= 12, "the hospital shrank");
-    println!("{summary}");
+    let shown = summary.to_string();
+    assert!(shown.starts_with("policy is good: 5 files, "), "{shown}");
+}
+
+/// The fenced blocks of the policy reference: what follows the fence, and the text.
+fn blocks() -> Vec<(&'static str, &'static str)> {
+    let parts: Vec<_> = REFERENCE.split("```").collect();
+    assert!(parts.len() % 2 == 1, "a fence is open");
+    let fenced = parts.iter().skip(1).step_by(2);
+    fenced
+        .map(|block| block.split_once('\n').expect("a fence has lines"))
+        .collect()
+}
+
+fn load(text: &str) -> Result<ValidPolicy, Diagnostics> {
+    load_texts([("policy.yaml".into(), text.to_owned())])
+}
+
+#[test]
+fn the_examples_of_the_reference_are_good() {
+    let examples: Vec<_> = blocks().into_iter().filter(|(kind, _)| *kind == "yaml").collect();
+    assert!(examples.len() >= 6, "examples are missing");
+    for (_, text) in examples {
+        let policy = load(text).unwrap_or_else(|findings| panic!("{text}\n{findings}"));
+        compile(&policy).unwrap_or_else(|findings| panic!("{text}\n{findings}"));
+    }
+}
+
+#[test]
+fn the_bad_example_of_the_reference_shows_what_users_see() {
+    let blocks = blocks();
+    let bad = blocks
+        .iter()
+        .position(|(kind, _)| *kind == "yaml bad")
+        .expect("there is one");
+    let findings = load(blocks[bad].1).expect_err("it is bad");
+    assert_eq!(findings.to_string(), blocks[bad + 1].1);
+}
+
+#[test]
+fn the_reference_names_every_limit() {
+    let rows = [
+        ("files", limits::FILES),
+        ("zones", limits::ZONES),
+        ("VLANs", limits::LANS),
+        ("rules", limits::RULES),
+        (
+            "endpoints: devices, subnets, and prefixes of rules inside of them",
+            limits::ENDPOINTS,
+        ),
+        ("address trie nodes", limits::TRIE_NODES),
+        ("single addresses", limits::HOSTS),
+        (
+            "service classes: groups of ports that no rule tells apart",
+            limits::CLASSES,
+        ),
+        ("rows of identities", limits::ROWS),
+        ("profile blocks", limits::PROFILE_BLOCKS),
+        ("columns of services", limits::COLUMNS),
+        ("cell blocks", limits::CELL_BLOCKS),
+    ];
+    for (what, limit) in rows {
+        let row = format!("| {what} | {limit} |");
+        assert!(REFERENCE.contains(&row), "docs/policy.md lacks: {row}");
+    }
+}
+
+#[test]
+fn a_policy_that_is_too_big_names_the_limit() {
+    let mut text = "zones:\n".to_owned();
+    for zone in 0..limits::LANS {
+        let (outer, inner) = (1 + zone / 100, 1 + zone % 100);
+        let (high, low) = (zone / 256, zone % 256);
+        let _ = writeln!(
+            text,
+            "  zone-{zone}: {{vlan: \"{outer}.{inner}\", subnets: 10.{high}.{low}.0/24}}"
+        );
+    }
+    let policy = load(&text).unwrap_or_else(|findings| panic!("{findings}"));
+    let findings = compile(&policy).expect_err("too many zones");
+    let message = &findings.list[0].message;
+    assert_eq!(
+        message,
+        "the policy needs 4098 zones, more than the limit of 4096 zones"
+    );
+    assert_eq!(findings.list[0].help, "use fewer, larger zones");
 }

@@ -276,7 +276,7 @@ fn quoted(texts: &[&str]) -> String {
 
 fn rule(random: &mut Random, number: usize, names: &[String], text: &mut String) {
     let mut selectors = || {
-        let some: Vec<String> = (0..1 + random.below(3))
+        let some: Vec<String> = (0..=random.below(3))
             .map(|_| match random.below(10) {
                 0 => "any".to_owned(),
                 1 => (*random.pick(&["self", "unknown"])).to_owned(),
@@ -287,7 +287,7 @@ fn rule(random: &mut Random, number: usize, names: &[String], text: &mut String)
         some.join(", ")
     };
     let (from, to) = (selectors(), selectors());
-    let services: Vec<_> = (0..1 + random.below(3)).map(|_| *random.pick(&SERVICES)).collect();
+    let services: Vec<_> = (0..=random.below(3)).map(|_| *random.pick(&SERVICES)).collect();
     let action = random.pick(&["allow", "allow", "deny"]);
     let priority = random.pick(&["", "", "", ", priority: 5", ", priority: -5"]);
     let services = services.join(", ");
