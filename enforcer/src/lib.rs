@@ -2,8 +2,13 @@
 //! metrics and events.
 
 pub mod config;
+pub mod controller;
 pub mod diagnostics;
 pub mod engine;
+pub mod events;
+pub mod http;
 pub mod kernel;
+pub mod metrics;
 pub mod object;
 pub mod policy;
+pub mod state;

@@ -86,13 +86,10 @@ pub fn attach_all(pins: &Pins, generation: &Generation, wanted: &[Wanted]) -> Re
     Ok(done.into_iter().map(|done| done.port).collect())
 }
 
-/// Detaches the ports whose links are pinned but which are not among `wanted`. Returns their names.
-pub fn detach_others(pins: &Pins, wanted: &[Wanted]) -> Result<Vec<String>, Error> {
-    let others: Vec<String> = pins
-        .links()?
-        .into_iter()
-        .filter(|name| !wanted.iter().any(|port| port.device.name == *name))
-        .collect();
+/// Detaches the ports whose links are pinned but which are not among `names`. Returns them.
+pub fn detach_others(pins: &Pins, names: &[&str]) -> Result<Vec<String>, Error> {
+    let mut others = pins.links()?;
+    others.retain(|name| !names.contains(&name.as_str()));
     for name in &others {
         remove_pin(pins, name)?;
     }

@@ -209,3 +209,12 @@ pub fn count_entries<K: Pod, V>(map: BorrowedFd<'_>) -> io::Result<u64> {
         start = false;
     }
 }
+
+/// A value from the bytes of a record; `None` when the size differs.
+pub fn read_pod<V: Pod>(bytes: &[u8]) -> Option<V> {
+    if bytes.len() != size_of::<V>() {
+        return None;
+    }
+    // SAFETY: `bytes` has the size of `V`, any bits are a value of plain data, and the read needs no alignment.
+    Some(unsafe { bytes.as_ptr().cast::<V>().read_unaligned() })
+}

@@ -1,0 +1,357 @@
+//! From a configuration to enforcement, and from one policy to the next.
+//!
+//! Every change goes the same way: read and compile, load beside what runs, put on all ports, tell. What fails before
+//! the last step leaves the running policy as it is.
+
+mod report;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use aya::maps::{Array, MapData};
+use enforcer_common::abi::{Meta, settings_flags};
+
+use crate::config::{Config, EventOutput, PortConfig};
+use crate::diagnostics::Diagnostics;
+use crate::kernel::generation::{IDLE_SECONDS, typed};
+use crate::kernel::links::{self, PortLink, Wanted};
+use crate::kernel::netdev::{self, NetDevice};
+use crate::kernel::offload::{Offloads, Tags};
+use crate::kernel::pins::Pins;
+use crate::kernel::{Error, Generation, LoadOptions, PortSetup, SharedMaps, SlotNames, VlanSet};
+use crate::object::OBJECT;
+use crate::policy::{self, TableSet, ValidPolicy};
+use crate::state::{GenerationNames, State, unix};
+use report::{generation_status, log_link};
+
+/// Between two attempts to put the program on an interface that came back, when the first failed.
+const REATTACH_PAUSE: Duration = Duration::from_secs(30);
+
+/// Why a policy is not in force.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The policy is wrong.
+    #[error("{0}")]
+    Policy(#[from] Diagnostics),
+    /// The kernel, the interfaces or the pins.
+    #[error(transparent)]
+    Kernel(#[from] Error),
+}
+
+/// A policy that was read and compiled.
+struct Compiled {
+    tables: Arc<TableSet>,
+    /// Outer VLANs that it declares.
+    vlans: VlanSet,
+}
+
+/// What is in force.
+struct Running {
+    generation: Generation,
+    links: Vec<PortLink>,
+    policy: Compiled,
+}
+
+/// Holds what is in force, and the generation before it.
+pub struct Controller {
+    config: Config,
+    pins: Pins,
+    offloads: Offloads,
+    state: Arc<State>,
+    running: Option<Running>,
+    /// Kept alive until the next swap.
+    previous: Option<Generation>,
+    next_reattachment: Instant,
+}
+
+impl Controller {
+    /// Reads the policy and puts it in force. What an earlier controller left in place is adopted: every port goes
+    /// from its policy to this one in one step.
+    pub fn start(config: Config, state: Arc<State>) -> Result<Self, Failure> {
+        let policy = read_policy(&config)?;
+        let pins = Pins::create(&config.pin_directory)?;
+        let offloads = Offloads::open(&config.state_directory)?;
+        let mut controller = Self {
+            config,
+            pins,
+            offloads,
+            state,
+            running: None,
+            previous: None,
+            next_reattachment: Instant::now(),
+        };
+        if let Err(error) = controller.put_in_force(policy) {
+            controller.leave_as_found();
+            return Err(error.into());
+        }
+        controller.tell_of_reload(None);
+        Ok(controller)
+    }
+
+    /// Reads the policy anew and puts it in force; the running one stays if anything is wrong.
+    pub fn reload(&mut self) -> Result<(), Failure> {
+        let result = read_policy(&self.config).and_then(|policy| Ok(self.put_in_force(policy)?));
+        self.tell_of_reload(result.as_ref().err().map(ToString::to_string));
+        result
+    }
+
+    /// Looks whether the program is still on all ports and tags are visible. A port whose interface was deleted and
+    /// made anew gets the running policy again.
+    pub fn watch(&mut self) {
+        self.keep_tags_visible();
+        if self.next_reattachment <= Instant::now() && self.is_reattachment_due() {
+            tracing::warn!("an interface is back, or was made anew: putting the policy on it");
+            if let Err(error) = self.reattach() {
+                tracing::error!("{error}");
+                self.next_reattachment = Instant::now() + REATTACH_PAUSE;
+            }
+        }
+        self.tell_of_ports();
+    }
+
+    /// Takes the program off all ports, and removes all that was kept.
+    pub fn detach(mut self) -> Result<Vec<String>, Error> {
+        self.running = None;
+        self.previous = None;
+        let ports = self.pins.remove_all()?;
+        self.offloads.restore_all()?;
+        Ok(ports)
+    }
+
+    /// The generation in force.
+    pub fn generation(&mut self) -> Option<&mut Generation> {
+        self.running.as_mut().map(|running| &mut running.generation)
+    }
+
+    /// Puts the running policy on the ports again.
+    fn reattach(&mut self) -> Result<(), Error> {
+        let Some(running) = &self.running else {
+            return Ok(());
+        };
+        let policy = Compiled {
+            tables: Arc::clone(&running.policy.tables),
+            vlans: running.policy.vlans,
+        };
+        self.put_in_force(policy)
+    }
+
+    fn put_in_force(&mut self, policy: Compiled) -> Result<(), Error> {
+        let wanted = self.devices()?;
+        for port in &wanted {
+            self.reveal_tags(&port.device)?;
+        }
+        let ports = self.port_setups(&wanted, &policy.vlans);
+        let none = SlotNames::default();
+        let slots = self
+            .running
+            .as_ref()
+            .map_or(&none, |running| running.generation.slots());
+        let generation = Generation::load(&LoadOptions {
+            object: OBJECT,
+            tables: &policy.tables,
+            ports: &ports,
+            number: self.next_number()?,
+            flags: settings_flags::FLOWS,
+            event_rate: if self.config.events.output == EventOutput::None {
+                0
+            } else {
+                self.config.events.rate
+            },
+            idle_seconds: IDLE_SECONDS,
+            sizes: self.config.sizes,
+            shared: SharedMaps::Pinned(self.pins.maps()),
+            running: Some(slots),
+        })?;
+        self.state.open_counters(&generation)?;
+        self.state.publish_names(GenerationNames {
+            number: generation.number(),
+            tables: Arc::clone(&policy.tables),
+            ports: ports.iter().map(|port| (port.ifindex, port.name.clone())).collect(),
+        });
+        let links = links::attach_all(&self.pins, &generation, &wanted)?;
+        self.in_force(Running {
+            generation,
+            links,
+            policy,
+        });
+        Ok(())
+    }
+
+    /// The policy is on all ports; nothing from here on can undo that, so nothing from here on is an error.
+    fn in_force(&mut self, running: Running) {
+        for link in &running.links {
+            log_link(link);
+        }
+        let now = SystemTime::now();
+        if let Err(error) = write_meta(&running, now) {
+            tracing::warn!("cannot note the generation in the kernel: {error}");
+        }
+        match self.detach_unconfigured() {
+            Ok(ports) => ports
+                .iter()
+                .for_each(|port| tracing::info!(port, "detached: it is not configured any more")),
+            Err(error) => tracing::warn!("cannot detach ports that are not configured any more: {error}"),
+        }
+        let status = generation_status(&running, now);
+        tracing::info!(
+            generation = status.number,
+            policy = &status.policy_hash[..12],
+            ports = running.links.len(),
+            "policy in force"
+        );
+        self.state.update(|state| state.generation = Some(status));
+        self.previous = self.running.replace(running).map(|running| running.generation);
+        self.tell_of_ports();
+    }
+
+    /// The interfaces of the ports. One that is missing is an error at the start, and left out later.
+    fn devices(&self) -> Result<Vec<Wanted>, Error> {
+        let mut wanted = Vec::new();
+        for port in &self.config.ports {
+            match netdev::by_name(&port.interface)? {
+                Some(device) => wanted.push(Wanted {
+                    device,
+                    mode: port.mode,
+                }),
+                None if self.running.is_some() => tracing::error!(port = port.interface, "the interface is gone"),
+                None => {
+                    return Err(Error::Environment(format!(
+                        "there is no interface {}, which a [[port]] section names. `ip -br link` lists those there are in this network namespace",
+                        port.interface
+                    )));
+                }
+            }
+        }
+        Ok(wanted)
+    }
+
+    fn reveal_tags(&mut self, device: &NetDevice) -> Result<(), Error> {
+        let tags = self.offloads.reveal_tags(device)?;
+        let name = &device.name;
+        let known = self
+            .state
+            .status()
+            .ports
+            .iter()
+            .any(|port| port.name == *name && port.attached);
+        if tags == Tags::PeerElsewhere && !known {
+            tracing::warn!(
+                "{name} is a veth whose other end is in another network namespace. If that end offloads VLAN tags, they \
+                 are hidden and tagged frames look untagged: run `ethtool -K PEER txvlan off tx-vlan-stag-hw-insert \
+                 off` there"
+            );
+        }
+        self.state.update(|status| {
+            let ports = status.ports.iter_mut().filter(|port| port.name == *name);
+            ports.for_each(|port| port.tags_checked = tags == Tags::Visible);
+        });
+        Ok(())
+    }
+
+    fn port_setups(&self, wanted: &[Wanted], declared: &VlanSet) -> Vec<PortSetup> {
+        let setup = |wanted: &Wanted| {
+            let config = self
+                .config
+                .ports
+                .iter()
+                .find(|port| port.interface == wanted.device.name)?;
+            Some(port_setup(config, wanted.device.index, declared))
+        };
+        wanted.iter().filter_map(setup).collect()
+    }
+
+    /// One more than the newest generation that was ever in force here.
+    fn next_number(&self) -> Result<u32, Error> {
+        if let Some(running) = &self.running {
+            return Ok(running.generation.number() + 1);
+        }
+        let path = self.pins.maps().join("META");
+        if !path.exists() {
+            return Ok(1);
+        }
+        let opening = |error| Error::aya(format!("opening {}", path.display()), &error);
+        let map: Array<MapData, Meta> = typed(MapData::from_pin(&path).map_err(opening)?, "META")?;
+        Ok(map.get(&0, 0).map_err(opening)?.generation + 1)
+    }
+
+    /// Whether a port lacks its program although its interface is there.
+    fn is_reattachment_due(&self) -> bool {
+        let Some(running) = &self.running else {
+            return false;
+        };
+        self.config.ports.iter().any(|port| {
+            let link = running.links.iter().find(|link| link.interface == port.interface);
+            !link.is_some_and(PortLink::is_alive) && netdev::by_name(&port.interface).is_ok_and(|found| found.is_some())
+        })
+    }
+
+    fn keep_tags_visible(&mut self) {
+        let names: Vec<_> = self.config.ports.iter().map(|port| port.interface.clone()).collect();
+        for name in names {
+            if let Ok(Some(device)) = netdev::by_name(&name)
+                && let Err(error) = self.reveal_tags(&device)
+            {
+                tracing::error!("{error}");
+            }
+        }
+    }
+
+    fn detach_unconfigured(&self) -> Result<Vec<String>, Error> {
+        let names: Vec<&str> = self.config.ports.iter().map(|port| port.interface.as_str()).collect();
+        links::detach_others(&self.pins, &names)
+    }
+
+    /// After a failed start: offloads are as they were, unless an earlier enforcement goes on.
+    fn leave_as_found(&mut self) {
+        match self.pins.links() {
+            Ok(links) if links.is_empty() => {
+                if let Err(error) = self.offloads.restore_all() {
+                    tracing::error!("{error}");
+                }
+            }
+            Ok(links) => tracing::warn!(ports = links.join(","), "the enforcement from before goes on"),
+            Err(error) => tracing::error!("{error}"),
+        }
+    }
+}
+
+fn read_policy(config: &Config) -> Result<Compiled, Failure> {
+    let policy = policy::load(&config.policy)?;
+    let tables = Arc::new(policy::compile(&policy)?);
+    Ok(Compiled {
+        tables,
+        vlans: declared_vlans(&policy),
+    })
+}
+
+/// The outer VLANs that a policy declares.
+fn declared_vlans(policy: &ValidPolicy) -> VlanSet {
+    policy
+        .zones
+        .iter()
+        .filter_map(|zone| zone.vlan)
+        .map(|vlan| vlan.outer)
+        .collect()
+}
+
+fn port_setup(config: &PortConfig, ifindex: u32, declared: &VlanSet) -> PortSetup {
+    PortSetup {
+        name: config.interface.clone(),
+        ifindex,
+        vlans: config.vlans.unwrap_or(*declared),
+        native_vlan: config.native_vlan,
+        monitor: config.monitor,
+        control: config.control,
+    }
+}
+
+fn write_meta(running: &Running, now: SystemTime) -> Result<(), Error> {
+    let mut map: Array<MapData, Meta> = typed(running.generation.map("META")?, "META")?;
+    let meta = Meta {
+        generation: running.generation.number(),
+        reserved: 0,
+        attached_at: unix(now),
+        policy_hash: running.policy.tables.policy_hash,
+    };
+    map.set(0, meta, 0).map_err(|error| Error::aya("writing META", &error))
+}

@@ -1,0 +1,94 @@
+//! What the controller tells of itself: the status, and lines in the log.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::{Controller, Running};
+use crate::kernel::links::{How, PortLink};
+use crate::state::{GenerationStatus, PortStatus, ReloadStatus, rfc3339, unix};
+
+impl Controller {
+    pub(super) fn tell_of_ports(&self) {
+        let Some(running) = &self.running else {
+            return;
+        };
+        let ports: Vec<PortStatus> = self
+            .config
+            .ports
+            .iter()
+            .map(|port| {
+                let link = running
+                    .links
+                    .iter()
+                    .find(|link| link.interface == port.interface && link.is_alive());
+                PortStatus {
+                    name: port.interface.clone(),
+                    ifindex: link.map(|link| link.ifindex),
+                    mode: port.mode.name(),
+                    attached: link.is_some(),
+                    tags_checked: false,
+                }
+            })
+            .collect();
+        self.state.update(|status| {
+            for (mut port, known) in ports.into_iter().zip(&mut status.ports) {
+                if known.attached && !port.attached {
+                    tracing::error!(port = port.name, "the program is not on this port any more");
+                }
+                port.tags_checked = known.tags_checked;
+                *known = port;
+            }
+        });
+    }
+
+    pub(super) fn tell_of_reload(&self, error: Option<String>) {
+        let now = SystemTime::now();
+        self.state.update(|status| {
+            let ok = error.is_none();
+            if ok {
+                status.reloads_succeeded += 1;
+            } else {
+                status.reloads_failed += 1;
+            }
+            status.last_reload = Some(ReloadStatus {
+                at: rfc3339(now),
+                unix: unix(now),
+                ok,
+                error,
+            });
+        });
+    }
+}
+
+pub(super) fn generation_status(running: &Running, now: SystemTime) -> GenerationStatus {
+    let tables = &running.policy.tables;
+    let info = running
+        .generation
+        .program()
+        .ok()
+        .and_then(|program| program.info().ok());
+    GenerationStatus {
+        number: running.generation.number(),
+        policy_hash: hexadecimal(&tables.policy_hash),
+        attached_at: rfc3339(now),
+        attached_unix: unix(now),
+        verified_instructions: info.and_then(|info| info.verified_instruction_count()),
+        tables: tables.sizes().into_iter().collect(),
+        slots: Arc::new(running.generation.slots().clone()),
+    }
+}
+
+pub(super) fn log_link(link: &PortLink) {
+    let (port, mode) = (link.interface.as_str(), link.mode.name());
+    match link.how {
+        How::Attached => tracing::info!(port, mode, "attached"),
+        How::Replaced => tracing::debug!(port, mode, "replaced the program in one step"),
+        How::Reattached => tracing::warn!(port, mode, "attached to an interface that was made anew"),
+    }
+}
+
+fn hexadecimal(octets: &[u8]) -> String {
+    octets
+        .iter()
+        .fold(String::new(), |text, octet| text + &format!("{octet:02x}"))
+}

@@ -1,0 +1,444 @@
+//! Metrics: a collector that reads the kernel's counters when it is asked, so there is nothing to keep up to date.
+//!
+//! Labels come from the configuration and the policy only, never from a frame.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use aya::Pod;
+use aya::maps::{MapData, PerCpuArray};
+use enforcer_common::abi::{Counter, Flow, FlowKey, REASONS, Stat};
+use enforcer_common::verdict::{DropReason, Verdict};
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+
+use crate::kernel::sys;
+use crate::state::{Counters, GenerationStatus, State, Status};
+
+/// Counting the entries of a large flow table takes a while: not more often than this.
+const COUNT_EVERY: Duration = Duration::from_secs(10);
+
+/// All metrics of an enforcer.
+pub struct Metrics {
+    registry: Registry,
+}
+
+impl Metrics {
+    /// Metrics that read `state` at each scrape.
+    ///
+    /// # Errors
+    /// Never in practice: a defect in the names below.
+    pub fn new(state: Arc<State>) -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        registry.register(Box::new(EnforcerCollector::new(state)?))?;
+        Ok(Self { registry })
+    }
+
+    /// The metrics page, in Prometheus text format.
+    pub fn page(&self) -> prometheus::Result<String> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+struct EnforcerCollector {
+    state: Arc<State>,
+    /// One description, so that the registry takes the collector.
+    info: IntGaugeVec,
+    flows: Mutex<Counted>,
+}
+
+/// Entries of the flow tables, as counted last.
+#[derive(Default)]
+struct Counted {
+    at: Option<Instant>,
+    flows: Option<u64>,
+    half_open: Option<u64>,
+}
+
+/// A scrape in the making.
+#[derive(Default)]
+struct Scrape(Vec<MetricFamily>);
+
+impl EnforcerCollector {
+    fn new(state: Arc<State>) -> prometheus::Result<Self> {
+        let opts = Opts::new("enforcer_build_info", "Always 1; the labels say what is running.");
+        let info = IntGaugeVec::new(opts, &["version", "abi"])?;
+        let abi = enforcer_common::abi::ABI_VERSION.to_string();
+        info.with_label_values(&[env!("CARGO_PKG_VERSION"), abi.as_str()])
+            .set(1);
+        Ok(Self {
+            state,
+            info,
+            flows: Mutex::default(),
+        })
+    }
+}
+
+impl Collector for EnforcerCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.info.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let status = self.state.status().clone();
+        let mut scrape = Scrape(self.info.collect());
+        scrape.controller(&status);
+        scrape.ports(&status);
+        scrape.output(&self.state);
+        if let (Some(counters), Some(generation)) = (self.state.counters(), &status.generation) {
+            scrape.policy(generation);
+            scrape.frames(counters, generation);
+            scrape.drops(counters, generation);
+            scrape.rules(counters, generation);
+            scrape.stats(counters);
+            let mut counted = self.flows.lock().unwrap_or_else(PoisonError::into_inner);
+            counted.refresh(counters);
+            scrape.tables(&self.state, generation, &counted);
+        }
+        scrape.0
+    }
+}
+
+impl Counted {
+    fn refresh(&mut self, counters: &Counters) {
+        if self.at.is_some_and(|at| at.elapsed() < COUNT_EVERY) {
+            return;
+        }
+        self.at = Some(Instant::now());
+        self.flows = count(&counters.flows);
+        self.half_open = count(&counters.half_open);
+    }
+}
+
+fn count(map: &MapData) -> Option<u64> {
+    use std::os::fd::AsFd as _;
+    sys::count_entries::<FlowKey, Flow>(map.fd().as_fd()).ok()
+}
+
+impl Scrape {
+    fn counters<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        labels: [&str; N],
+        samples: impl IntoIterator<Item = ([String; N], u64)>,
+    ) {
+        let Ok(family) = IntCounterVec::new(Opts::new(name, help), &labels) else {
+            return;
+        };
+        for (values, value) in samples {
+            family.with_label_values(&values).inc_by(value);
+        }
+        self.0.extend(family.collect());
+    }
+
+    fn gauges<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        labels: [&str; N],
+        samples: impl IntoIterator<Item = ([String; N], i64)>,
+    ) {
+        let Ok(family) = IntGaugeVec::new(Opts::new(name, help), &labels) else {
+            return;
+        };
+        for (values, value) in samples {
+            family.with_label_values(&values).set(value);
+        }
+        self.0.extend(family.collect());
+    }
+
+    fn controller(&mut self, status: &Status) {
+        self.gauges(
+            "enforcer_ready",
+            "Whether /readyz says yes.",
+            [],
+            [([], flag(status.ready))],
+        );
+        let results = [
+            ("success", status.reloads_succeeded),
+            ("failure", status.reloads_failed),
+        ];
+        self.counters(
+            "enforcer_reloads_total",
+            "Attempts to load a policy, the one at the start included.",
+            ["result"],
+            results.map(|(result, count)| ([result.to_owned()], count)),
+        );
+        if let Some(reload) = &status.last_reload {
+            self.gauges(
+                "enforcer_last_reload_successful",
+                "Whether the last attempt to load a policy put it in force.",
+                [],
+                [([], flag(reload.ok))],
+            );
+            self.gauges(
+                "enforcer_last_reload_timestamp_seconds",
+                "When the last attempt to load a policy ended.",
+                [],
+                [([], reload.unix.cast_signed())],
+            );
+        }
+    }
+
+    fn ports(&mut self, status: &Status) {
+        let ports = &status.ports;
+        self.gauges(
+            "enforcer_port_attached",
+            "Whether the program is on the port.",
+            ["port"],
+            ports.iter().map(|port| ([port.name.clone()], flag(port.attached))),
+        );
+        self.gauges(
+            "enforcer_xdp_mode",
+            "1 for the mode in which the port's program runs.",
+            ["port", "mode"],
+            ports
+                .iter()
+                .filter(|port| port.attached)
+                .map(|port| ([port.name.clone(), port.mode.to_owned()], 1)),
+        );
+        self.gauges(
+            "enforcer_port_tags_checked",
+            "Whether VLAN tags are known to be visible; 0 when the other end of a veth is out of reach.",
+            ["port"],
+            ports.iter().map(|port| ([port.name.clone()], flag(port.tags_checked))),
+        );
+    }
+
+    fn output(&mut self, state: &State) {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        self.counters(
+            "enforcer_events_written_total",
+            "Events handed to the output.",
+            [],
+            [([], load(&state.events.written))],
+        );
+        self.counters(
+            "enforcer_events_output_lost_total",
+            "Events lost because the output was too slow.",
+            [],
+            [([], load(&state.events.lost))],
+        );
+    }
+
+    fn policy(&mut self, generation: &GenerationStatus) {
+        self.gauges(
+            "enforcer_policy_generation",
+            "Number of the policy generation in force.",
+            [],
+            [([], i64::from(generation.number))],
+        );
+        self.gauges(
+            "enforcer_policy_info",
+            "Always 1; the label is the SHA-256 of the policy in force.",
+            ["hash"],
+            [([generation.policy_hash.clone()], 1)],
+        );
+        self.gauges(
+            "enforcer_policy_attached_timestamp_seconds",
+            "When the policy in force was put on the ports.",
+            [],
+            [([], generation.attached_unix.cast_signed())],
+        );
+    }
+
+    fn frames(&mut self, counters: &Counters, generation: &GenerationStatus) {
+        let mut frames = Vec::new();
+        let mut bytes = Vec::new();
+        for (port, slot) in &generation.slots.ports {
+            for verdict in Verdict::ALL {
+                let index = slot * Verdict::ALL.len() as u32 + verdict as u32;
+                let sum = sum(&counters.ports, index);
+                let labels = [port.clone(), verdict.name().to_owned()];
+                frames.push((labels.clone(), sum.packets));
+                bytes.push((labels, sum.bytes));
+            }
+        }
+        let labels = ["port", "verdict"];
+        self.counters("enforcer_frames_total", "Frames by port and verdict.", labels, frames);
+        self.counters(
+            "enforcer_bytes_total",
+            "Octets on the wire by port and verdict.",
+            labels,
+            bytes,
+        );
+    }
+
+    /// Drops by zone and reason; what never occurred is left out.
+    fn drops(&mut self, counters: &Counters, generation: &GenerationStatus) {
+        let verdicts = [Verdict::Drop, Verdict::WouldDrop];
+        let mut samples = Vec::new();
+        for (zone, slot) in &generation.slots.zones {
+            for reason in DropReason::ALL {
+                for (would, verdict) in verdicts.into_iter().enumerate() {
+                    let index = (slot * REASONS as u32 + *reason as u32) * 2 + would as u32;
+                    let frames = sum(&counters.drops, index).packets;
+                    if frames > 0 {
+                        let labels = [zone.as_str(), reason.name(), verdict.name()];
+                        samples.push((labels.map(str::to_owned), frames));
+                    }
+                }
+            }
+        }
+        self.counters(
+            "enforcer_drops_total",
+            "Frames that were dropped, or would have been, by zone and reason.",
+            ["zone", "reason", "verdict"],
+            samples,
+        );
+    }
+
+    fn rules(&mut self, counters: &Counters, generation: &GenerationStatus) {
+        let mut hits = Vec::new();
+        let mut bytes = Vec::new();
+        for (rule, slot) in &generation.slots.rules {
+            let sum = sum(&counters.rules, *slot);
+            hits.push(([rule.clone()], sum.packets));
+            bytes.push(([rule.clone()], sum.bytes));
+        }
+        self.counters(
+            "enforcer_rule_hits_total",
+            "Frames that a rule decided.",
+            ["rule"],
+            hits,
+        );
+        self.counters(
+            "enforcer_rule_bytes_total",
+            "Octets on the wire that a rule decided.",
+            ["rule"],
+            bytes,
+        );
+    }
+
+    fn stats(&mut self, counters: &Counters) {
+        let stats = [
+            (
+                Stat::EventSent,
+                "enforcer_events_sent_total",
+                "Events that the kernel program sent.",
+            ),
+            (
+                Stat::EventLost,
+                "enforcer_events_lost_total",
+                "Events lost because the ring was full.",
+            ),
+            (
+                Stat::EventSuppressed,
+                "enforcer_events_suppressed_total",
+                "Events held back by the rate limit.",
+            ),
+            (
+                Stat::FlowInserted,
+                "enforcer_flows_inserted_total",
+                "Flows entered in the flow tables.",
+            ),
+            (
+                Stat::FlowRemoved,
+                "enforcer_flows_removed_total",
+                "Flows closed, expired, or denied by a newer policy.",
+            ),
+            (
+                Stat::FlowInsertFailed,
+                "enforcer_flow_insert_failures_total",
+                "Flows that could not be entered.",
+            ),
+        ];
+        for (stat, name, help) in stats {
+            let value = per_cpu(&counters.stats, stat as u32).into_iter().sum();
+            self.counters(name, help, [], [([], value)]);
+        }
+    }
+
+    fn tables(&mut self, state: &State, generation: &GenerationStatus, counted: &Counted) {
+        let sizes = &state.sizes;
+        let slots = &generation.slots;
+        let mut entries: Vec<_> = generation
+            .tables
+            .iter()
+            .map(|(table, entries)| ((*table).to_owned(), entries.cast_signed() as i64))
+            .collect();
+        let mut capacities = Vec::new();
+        let limited = [
+            ("flows", counted.flows, sizes.flows),
+            ("half_open", counted.half_open, sizes.half_open),
+            ("zone_slots", Some(slots.zones.len() as u64), sizes.zone_slots),
+            ("rule_slots", Some(slots.rules.len() as u64), sizes.rule_slots),
+            ("port_slots", Some(slots.ports.len() as u64), sizes.port_slots),
+        ];
+        for (table, used, capacity) in limited {
+            entries.extend(used.map(|used| (table.to_owned(), used.cast_signed())));
+            capacities.push(([table.to_owned()], i64::from(capacity)));
+        }
+        self.gauges(
+            "enforcer_table_entries",
+            "Entries in use. The policy tables are as large as the policy needs.",
+            ["table"],
+            entries.into_iter().map(|(table, used)| ([table], used)),
+        );
+        self.gauges(
+            "enforcer_table_capacity",
+            "Entries that a table has room for: set under [tables] in enforcer.toml.",
+            ["table"],
+            capacities,
+        );
+    }
+}
+
+fn flag(value: bool) -> i64 {
+    i64::from(u8::from(value))
+}
+
+/// The values of all CPUs; none when the map cannot be read.
+fn per_cpu<V: Pod>(map: &PerCpuArray<MapData, V>, index: u32) -> Vec<V> {
+    map.get(&index, 0).map(|values| values.to_vec()).unwrap_or_default()
+}
+
+fn sum(map: &PerCpuArray<MapData, Counter>, index: u32) -> Counter {
+    per_cpu(map, index)
+        .iter()
+        .fold(Counter::default(), |sum, counter| Counter {
+            packets: sum.packets + counter.packets,
+            bytes: sum.bytes + counter.bytes,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::tests::{make_ready, state};
+
+    #[test]
+    fn the_page_tells_of_a_controller_without_a_policy() {
+        let state = Arc::new(state());
+        let page = Metrics::new(Arc::clone(&state)).unwrap().page().unwrap();
+        for line in [
+            "enforcer_ready 0",
+            "enforcer_port_attached{port=\"trunk0\"} 0",
+            "enforcer_reloads_total{result=\"failure\"} 0",
+            "enforcer_events_output_lost_total 0",
+        ] {
+            assert!(page.contains(&format!("{line}\n")), "{line} is missing:\n{page}");
+        }
+        assert!(page.contains("enforcer_build_info{abi="), "{page}");
+        assert!(!page.contains("enforcer_policy_generation"), "{page}");
+    }
+
+    #[test]
+    fn the_page_follows_the_state() {
+        let state = Arc::new(state());
+        let metrics = Metrics::new(Arc::clone(&state)).unwrap();
+        state.update(make_ready);
+        let page = metrics.page().unwrap();
+        for line in [
+            "enforcer_ready 1",
+            "enforcer_xdp_mode{mode=\"native\",port=\"trunk1\"} 1",
+            "enforcer_last_reload_successful 1",
+            "enforcer_last_reload_timestamp_seconds 17",
+        ] {
+            assert!(page.contains(&format!("{line}\n")), "{line} is missing:\n{page}");
+        }
+    }
+}
