@@ -1,8 +1,11 @@
 //! The controller: policy text becomes tables, tables become a running kernel program, and what that does becomes
 //! metrics and events.
 
+pub mod cli;
 pub mod config;
+pub mod control;
 pub mod controller;
+pub mod daemon;
 pub mod diagnostics;
 pub mod engine;
 pub mod events;

@@ -1,2 +1,7 @@
-//! Command line.
-fn main() {}
+//! The command line of the enforcer.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    enforcer::cli::main()
+}

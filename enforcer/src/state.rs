@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use aya::maps::{MapData, PerCpuArray};
 use enforcer_common::abi::Counter;
@@ -249,6 +249,11 @@ impl Status {
         self.ready = reasons.is_empty();
         self.not_ready_because = reasons;
     }
+}
+
+/// A moment as RFC 3339, UTC, to the second.
+pub fn rfc3339_seconds(at: SystemTime) -> String {
+    rfc3339(SystemTime::UNIX_EPOCH + Duration::from_secs(unix(at)))
 }
 
 /// A moment as RFC 3339, UTC.

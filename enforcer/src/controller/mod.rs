@@ -39,7 +39,7 @@ pub enum Failure {
 }
 
 /// A policy that was read and compiled.
-struct Compiled {
+pub struct Compiled {
     tables: Arc<TableSet>,
     /// Outer VLANs that it declares.
     vlans: VlanSet,
@@ -65,13 +65,11 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Reads the policy and puts it in force. What an earlier controller left in place is adopted: every port goes
-    /// from its policy to this one in one step.
-    pub fn start(config: Config, state: Arc<State>) -> Result<Self, Failure> {
-        let policy = read_policy(&config)?;
+    /// Locks the pin directory, and looks up what an earlier controller left.
+    pub fn open(config: Config, state: Arc<State>) -> Result<Self, Error> {
         let pins = Pins::create(&config.pin_directory)?;
         let offloads = Offloads::open(&config.state_directory)?;
-        let mut controller = Self {
+        Ok(Self {
             config,
             pins,
             offloads,
@@ -79,13 +77,18 @@ impl Controller {
             running: None,
             previous: None,
             next_reattachment: Instant::now(),
-        };
-        if let Err(error) = controller.put_in_force(policy) {
-            controller.leave_as_found();
-            return Err(error.into());
+        })
+    }
+
+    /// Puts the first policy in force. What an earlier controller left in place is adopted: every port goes from its
+    /// policy to this one in one step. On an error all is left as it was found.
+    pub fn start(&mut self, policy: Compiled) -> Result<(), Error> {
+        let result = self.put_in_force(policy);
+        match &result {
+            Ok(()) => self.tell_of_reload(None),
+            Err(_) => self.leave_as_found(),
         }
-        controller.tell_of_reload(None);
-        Ok(controller)
+        result
     }
 
     /// Reads the policy anew and puts it in force; the running one stays if anything is wrong.
@@ -180,7 +183,7 @@ impl Controller {
     /// The policy is on all ports; nothing from here on can undo that, so nothing from here on is an error.
     fn in_force(&mut self, running: Running) {
         for link in &running.links {
-            log_link(link);
+            log_link(link, self.running.is_none());
         }
         let now = SystemTime::now();
         if let Err(error) = write_meta(&running, now) {
@@ -315,7 +318,8 @@ impl Controller {
     }
 }
 
-fn read_policy(config: &Config) -> Result<Compiled, Failure> {
+/// Reads and compiles the policy that the configuration names.
+pub fn read_policy(config: &Config) -> Result<Compiled, Failure> {
     let policy = policy::load(&config.policy)?;
     let tables = Arc::new(policy::compile(&policy)?);
     Ok(Compiled {

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::{Controller, Running};
 use crate::kernel::links::{How, PortLink};
-use crate::state::{GenerationStatus, PortStatus, ReloadStatus, rfc3339, unix};
+use crate::state::{GenerationStatus, PortStatus, ReloadStatus, rfc3339_seconds, unix};
 
 impl Controller {
     pub(super) fn tell_of_ports(&self) {
@@ -51,7 +51,7 @@ impl Controller {
                 status.reloads_failed += 1;
             }
             status.last_reload = Some(ReloadStatus {
-                at: rfc3339(now),
+                at: rfc3339_seconds(now),
                 unix: unix(now),
                 ok,
                 error,
@@ -70,7 +70,7 @@ pub(super) fn generation_status(running: &Running, now: SystemTime) -> Generatio
     GenerationStatus {
         number: running.generation.number(),
         policy_hash: hexadecimal(&tables.policy_hash),
-        attached_at: rfc3339(now),
+        attached_at: rfc3339_seconds(now),
         attached_unix: unix(now),
         verified_instructions: info.and_then(|info| info.verified_instruction_count()),
         tables: tables.sizes().into_iter().collect(),
@@ -78,10 +78,12 @@ pub(super) fn generation_status(running: &Running, now: SystemTime) -> Generatio
     }
 }
 
-pub(super) fn log_link(link: &PortLink) {
+/// Tells how the program came onto a port. `adopted`: by a controller that found it there.
+pub(super) fn log_link(link: &PortLink, adopted: bool) {
     let (port, mode) = (link.interface.as_str(), link.mode.name());
     match link.how {
         How::Attached => tracing::info!(port, mode, "attached"),
+        How::Replaced if adopted => tracing::info!(port, mode, "adopted what an earlier controller left"),
         How::Replaced => tracing::debug!(port, mode, "replaced the program in one step"),
         How::Reattached => tracing::warn!(port, mode, "attached to an interface that was made anew"),
     }

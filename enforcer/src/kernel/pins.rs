@@ -84,7 +84,7 @@ impl Pins {
     pub fn remove_all(self) -> Result<Vec<String>, Error> {
         let removing = |path: &Path, error| Error::system(format!("removing {}", path.display()), error);
         let mut ports = Vec::new();
-        for version in names(&self.root)? {
+        for version in names(&self.root)?.into_iter().filter(|name| is_version(name)) {
             let version = self.root.join(version);
             for kind in ["links", "maps"] {
                 let folder = version.join(kind);
@@ -111,6 +111,12 @@ impl Pins {
     fn links_directory(&self) -> PathBuf {
         self.version().join("links")
     }
+}
+
+/// Whether a name in the pin directory is one of ours; a bpffs has files of its own at its root.
+fn is_version(name: &str) -> bool {
+    name.strip_prefix('v')
+        .is_some_and(|number| number.parse::<u32>().is_ok())
 }
 
 /// The names in a directory; none when it is not there.
@@ -183,4 +189,19 @@ fn on_bpffs(directory: &Path) -> Result<bool, Error> {
 fn in_private_mount_namespace() -> bool {
     let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
     namespace("1") != namespace("self")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_directories_are_removed() {
+        for name in ["v1", "v27"] {
+            assert!(is_version(name), "{name}");
+        }
+        for name in ["maps.debug", "progs.debug", "v", "vx", "1", "v1x", ""] {
+            assert!(!is_version(name), "{name}");
+        }
+    }
 }

@@ -1,0 +1,104 @@
+//! The control socket: how `enforcer reload`, `status` and `detach` talk to the controller.
+//!
+//! One request a connection, one line of JSON each way, both with a version. The socket is mode 0660 in the runtime
+//! directory; what changes anything needs the uid of root or of the controller. Size and time are bounded on both
+//! sides, so a slow or hostile client stalls nobody.
+
+mod client;
+mod server;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use crate::state::Status;
+pub use client::{CallError, call};
+pub use server::{bind, serve};
+
+/// The version of requests and answers.
+pub const VERSION: u32 = 1;
+/// Octets of a request.
+const REQUEST_BYTES: u64 = 64 << 10;
+/// For a request to arrive, and for an answer to be taken.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// For the controller to do what it was asked: a large policy takes seconds to compile and verify.
+const WORK_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// The socket in a runtime directory.
+pub fn socket_path(runtime_directory: &Path) -> PathBuf {
+    runtime_directory.join("control.sock")
+}
+
+/// What a client asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// [`VERSION`].
+    pub version: u32,
+    /// What to do.
+    pub request: Verb,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verb {
+    /// Tell of the state.
+    Status,
+    /// Read the policy anew and put it in force.
+    Reload,
+    /// Take the program off all ports, and end.
+    Detach,
+}
+
+impl Verb {
+    /// Whether it changes anything.
+    fn is_mutating(self) -> bool {
+        self != Self::Status
+    }
+}
+
+/// What the controller answers.
+#[derive(Clone, Debug, Serialize)]
+struct Answer {
+    version: u32,
+    ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Status>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detached: Option<Vec<String>>,
+}
+
+impl Answer {
+    fn ok() -> Self {
+        Self {
+            version: VERSION,
+            ok: true,
+            error: None,
+            status: None,
+            detached: None,
+        }
+    }
+
+    fn error(error: impl Into<String>) -> Self {
+        Self {
+            ok: false,
+            error: Some(error.into()),
+            ..Self::ok()
+        }
+    }
+}
+
+/// What the socket hands to the controller, with where the result goes.
+pub enum Command {
+    /// Read the policy anew and put it in force.
+    Reload(oneshot::Sender<Result<(), String>>),
+    /// Take the program off all ports, and end. The result names the ports.
+    Detach(oneshot::Sender<Result<Vec<String>, String>>),
+}

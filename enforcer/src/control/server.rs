@@ -1,0 +1,150 @@
+//! The controller's side of the control socket.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::{Answer, CLIENT_TIMEOUT, Command, REQUEST_BYTES, Request, VERSION, Verb, WORK_TIMEOUT, socket_path};
+use crate::state::State;
+
+/// Clients at a time; more wait in the kernel's queue.
+const CLIENTS: usize = 16;
+
+/// Makes the runtime directory and the socket in it. What a dead controller left is replaced.
+///
+/// # Errors
+/// `AddrInUse` while another controller answers there.
+pub fn bind(runtime_directory: &Path) -> io::Result<UnixListener> {
+    fs::create_dir_all(runtime_directory)?;
+    let path = socket_path(runtime_directory);
+    if StdUnixStream::connect(&path).is_ok() {
+        return Err(io::ErrorKind::AddrInUse.into());
+    }
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&path)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o660))?;
+    Ok(listener)
+}
+
+/// Answers clients for as long as the task lives.
+pub async fn serve(listener: UnixListener, state: Arc<State>, commands: mpsc::Sender<Command>) {
+    let slots = Arc::new(Semaphore::new(CLIENTS));
+    loop {
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+            return;
+        };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!("cannot take a connection to the control socket: {error}");
+                tokio::time::sleep(CLIENT_TIMEOUT).await;
+                continue;
+            }
+        };
+        let (state, commands) = (Arc::clone(&state), commands.clone());
+        tokio::spawn(async move {
+            converse(stream, &state, &commands).await;
+            drop(slot);
+        });
+    }
+}
+
+/// One request and its answer. A client that does not listen is its own problem.
+async fn converse(stream: UnixStream, state: &State, commands: &mpsc::Sender<Command>) {
+    let uid = stream.peer_cred().map(|peer| peer.uid());
+    let mut stream = BufReader::new(stream);
+    let answer = match (timeout(CLIENT_TIMEOUT, read(&mut stream)).await, uid) {
+        (Ok(Ok(request)), Ok(uid)) => answer(&request, uid, state, commands).await,
+        (Ok(Err(error)), _) => Answer::error(error),
+        (Err(_), _) => Answer::error("the request did not arrive in time"),
+        (_, Err(error)) => Answer::error(format!("who asks is unknown: {error}")),
+    };
+    let Ok(mut line) = serde_json::to_vec(&answer) else {
+        return;
+    };
+    line.push(b'\n');
+    let _ = timeout(CLIENT_TIMEOUT, stream.get_mut().write_all(&line)).await;
+}
+
+/// The request, or what is wrong with it.
+async fn read(stream: &mut BufReader<UnixStream>) -> Result<Request, String> {
+    let mut line = Vec::new();
+    let mut bounded = stream.take(REQUEST_BYTES);
+    bounded
+        .read_until(b'\n', &mut line)
+        .await
+        .map_err(|error| error.to_string())?;
+    if line.last() != Some(&b'\n') {
+        return Err(format!("a request is one line of at most {REQUEST_BYTES} octets"));
+    }
+    let request: Request = serde_json::from_slice(&line).map_err(|error| format!("no such request: {error}"))?;
+    if request.version != VERSION {
+        return Err(format!(
+            "the request has version {}, this controller speaks {VERSION}: use the `enforcer` that it was started with",
+            request.version
+        ));
+    }
+    Ok(request)
+}
+
+async fn answer(request: &Request, uid: u32, state: &State, commands: &mpsc::Sender<Command>) -> Answer {
+    if request.request.is_mutating() {
+        if uid != 0 && uid != rustix::process::geteuid().as_raw() {
+            return Answer::error(format!(
+                "uid {uid} may read the status, and nothing else: run it as root"
+            ));
+        }
+        tracing::info!(uid, request = ?request.request, "asked through the control socket");
+    }
+    match request.request {
+        Verb::Status => Answer {
+            status: Some(state.status().clone()),
+            ..Answer::ok()
+        },
+        Verb::Reload => match ask(commands, Command::Reload).await {
+            Ok(()) => Answer {
+                status: Some(state.status().clone()),
+                ..Answer::ok()
+            },
+            Err(error) => Answer::error(error),
+        },
+        Verb::Detach => match ask(commands, Command::Detach).await {
+            Ok(ports) => Answer {
+                detached: Some(ports),
+                ..Answer::ok()
+            },
+            Err(error) => Answer::error(error),
+        },
+    }
+}
+
+/// Hands a command to the controller and waits for its result.
+async fn ask<T>(
+    commands: &mpsc::Sender<Command>,
+    command: impl FnOnce(oneshot::Sender<Result<T, String>>) -> Command,
+) -> Result<T, String> {
+    let (result, answer) = oneshot::channel();
+    let asked = async {
+        commands.send(command(result)).await.ok()?;
+        answer.await.ok()
+    };
+    match timeout(WORK_TIMEOUT, asked).await {
+        Ok(Some(result)) => result,
+        Ok(None) => Err("the controller is ending".to_owned()),
+        Err(_) => Err(format!(
+            "the controller did not get to it within {} s",
+            WORK_TIMEOUT.as_secs()
+        )),
+    }
+}
