@@ -94,8 +94,8 @@ pub struct Port {
     pub control: u16,
     /// The VLAN of untagged frames; 0 refuses them.
     pub native_vlan: u16,
-    /// Padding.
-    pub reserved: u32,
+    /// Inline mode: 1 plus the key of the paired port in the device map; 0 passes frames to the gateway's stack.
+    pub peer: u32,
     /// Outer VLAN ids that are allowed, bit `vid & 63` of word `vid >> 6`.
     pub vlans: [u64; 64],
 }
@@ -104,6 +104,8 @@ pub struct Port {
 pub mod port_flags {
     /// Nothing is dropped on this port: what would be is counted as `would-drop`.
     pub const MONITOR: u16 = 1;
+    /// The side of an inline pair that leads to the routers: source addresses of every VLAN come by it.
+    pub const UPLINK: u16 = 2;
 }
 
 /// Bits of [`Port::control`].
@@ -135,15 +137,44 @@ pub struct Lan {
     pub zone: u16,
     /// Number of the address space.
     pub realm: u16,
-    /// `zone_flags` for frames refused before their zones are known: [`zone_flags::ENFORCE`] when any zone of
-    /// the VLAN enforces, else [`zone_flags::MONITOR`].
-    pub flags: u32,
-    /// Trie node where IPv4 look-ups start.
+    /// `mode` of frames whose source zone is not verified: [`mode::ENFORCE`] when any zone of the VLAN enforces, else
+    /// [`mode::MONITOR`].
+    pub mode: u32,
+    /// A `guard_mode` for each guard of `guard`.
+    pub guards: u32,
+    /// Trie node where IPv4 look-ups start. Each LAN has its own, with its link-scoped addresses (unspecified,
+    /// link-local, broadcast, multicast) laid over those of the realm.
     pub root4: u32,
     /// Trie node where IPv6 look-ups start.
     pub root6: u32,
-    /// The endpoint of link-scoped addresses: unspecified, link-local, broadcast, multicast that nothing declares.
-    pub link_endpoint: u32,
+    /// Hardware addresses of the declared IPv6 routers; zero in unused places.
+    pub routers: [[u8; 6]; 4],
+}
+
+/// Guards, by the position of their two bits in [`Lan::guards`].
+pub mod guard {
+    /// Source addresses belong to the VLAN and to the declared hardware address.
+    pub const SOURCE: u32 = 0;
+    /// ARP senders are who they say.
+    pub const ARP: u32 = 2;
+    /// Neighbour discovery senders are who they say.
+    pub const NEIGHBOUR: u32 = 4;
+    /// DHCP server messages come from declared servers.
+    pub const DHCP: u32 = 6;
+    /// Router advertisements and redirects come from declared routers.
+    pub const ROUTER: u32 = 8;
+}
+
+/// What a guard does with a frame that it finds wrong.
+pub mod guard_mode {
+    /// It does not look.
+    pub const OFF: u32 = 0;
+    /// The frame goes on to the rules; if they permit it, it is counted as `would-drop`.
+    pub const MONITOR: u32 = 1;
+    /// The frame is refused.
+    pub const ENFORCE: u32 = 2;
+    /// The bits of one guard.
+    pub const MASK: u32 = 3;
 }
 
 /// A node of the address trie: one entry a byte value.
@@ -188,12 +219,16 @@ pub struct Endpoint {
     pub flags: u16,
     /// Its hardware address, when [`endpoint_flags::MAC`] is set.
     pub mac: [u8; 6],
+    /// `mode` of its zone.
+    pub mode: u32,
 }
 
 /// Bits of [`Endpoint::flags`].
 pub mod endpoint_flags {
     /// The device declares its hardware address.
     pub const MAC: u16 = 1;
+    /// It may send what DHCP servers and relays send.
+    pub const DHCP_SERVER: u16 = 2;
 }
 
 /// A zone.
@@ -202,12 +237,11 @@ pub mod endpoint_flags {
 pub struct Zone {
     /// Number of the zone in the counters, stable over generations.
     pub slot: u32,
-    /// `zone_flags`. The built-in zones `unknown` and `self` have neither mode bit: the other zone of the pair decides.
-    pub flags: u32,
 }
 
-/// Bits of [`Zone::flags`].
-pub mod zone_flags {
+/// Modes of zones, as bits, so that those of two zones can be put together. The built-in zones `unknown` and `self`
+/// have neither bit: the other zone of the pair decides.
+pub mod mode {
     /// What would be dropped is counted and passes, unless the other zone is in enforce mode.
     pub const MONITOR: u32 = 1;
     /// What would be dropped is dropped.
@@ -545,11 +579,11 @@ layout! {
     Settings: 64 = 8 4 4 4 4 4 4 32;
     Port: 528 = 4 2 2 2 2 4 512;
     VlanTable: 8192 = 8192;
-    Lan: 20 = 2 2 4 4 4 4;
+    Lan: 44 = 2 2 4 4 4 4 24;
     TrieNode: 1024 = 1024;
     Host: 24 = 16 4 4;
-    Endpoint: 20 = 4 4 2 2 2 6;
-    Zone: 8 = 4 4;
+    Endpoint: 24 = 4 4 2 2 2 6 4;
+    Zone: 4 = 4;
     ProfileBlock: 1024 = 1024;
     ServiceBlock: 512 = 512;
     CellBlock: 1024 = 1024;

@@ -4,7 +4,7 @@
 //! each field is first reduced to the set of rules that it satisfies, numbered; pairs of numbers then index tables
 //! that the policy compiler has filled. Precedence is settled there.
 
-use crate::abi::{Address, Endpoint, Lan, PROTOCOL_PORTS, Rule, TRIE_HOST, TRIE_NODE, UNKNOWN_ENDPOINT};
+use crate::abi::{Address, Endpoint, Lan, PROTOCOL_PORTS, Rule, TRIE_HOST, TRIE_NODE};
 use crate::packet::{Packet, protocol};
 use crate::tables::Tables;
 
@@ -72,7 +72,7 @@ impl Echo {
     }
 }
 
-/// The endpoint id of an address in the realm of `lan`. `None` is a defect of the tables.
+/// The endpoint id of an address as seen from `lan`. `None` is a defect of the tables.
 #[inline(always)]
 pub fn endpoint_id<T: Tables>(tables: &T, lan: &Lan, family: u8, address: &Address) -> Option<u32> {
     let entry = if family == 4 {
@@ -84,20 +84,15 @@ pub fn endpoint_id<T: Tables>(tables: &T, lan: &Lan, family: u8, address: &Addre
         entry = walk(tables, entry, address[2])?;
         walk(tables, entry, address[3])?
     };
-    let endpoint = if entry & TRIE_HOST == 0 {
-        entry
-    } else {
-        let host = tables.host(entry & !TRIE_HOST)?;
-        if host.address == *address {
-            host.endpoint
-        } else {
-            host.otherwise
-        }
-    };
-    if endpoint == UNKNOWN_ENDPOINT && is_link_scoped(family, address) {
-        return Some(lan.link_endpoint);
+    if entry & TRIE_HOST == 0 {
+        return Some(entry);
     }
-    Some(endpoint)
+    let host = tables.host(entry & !TRIE_HOST)?;
+    Some(if host.address == *address {
+        host.endpoint
+    } else {
+        host.otherwise
+    })
 }
 
 /// Up to four steps down the trie, by the octets of `word`; a finished walk stays where it is.
@@ -111,18 +106,6 @@ fn walk<T: Tables>(tables: &T, mut entry: u32, mut word: u32) -> Option<u32> {
         word <<= 8;
     }
     Some(entry)
-}
-
-/// An address that means something on one link only: unspecified, link-local, multicast, limited broadcast.
-#[inline(always)]
-pub const fn is_link_scoped(family: u8, address: &Address) -> bool {
-    if family == 4 {
-        let word = address[3];
-        word == 0 || word >> 16 == 0xa9fe || word >> 28 == 0xe || word == u32::MAX
-    } else {
-        let unspecified = address[0] | address[1] | address[2] | address[3] == 0;
-        unspecified || address[0] >> 22 == 0xfe80 >> 6 || address[0] >> 24 == 0xff
-    }
 }
 
 /// An address that no host may send from: loopback, multicast, limited broadcast, an IPv4 address in IPv6 clothes.

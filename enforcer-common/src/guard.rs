@@ -1,8 +1,8 @@
 //! Where a frame may come from: port, VLAN, link-local control protocols, source address.
 
-use crate::abi::{Endpoint, NO_LAN, Port, SELF_ZONE, VLAN_INNER, control, endpoint_flags};
-use crate::classify::{is_invalid_source, is_link_scoped};
-use crate::packet::{Packet, ethertype, protocol};
+use crate::abi::{Address, Endpoint, Lan, NO_LAN, Port, VLAN_INNER, control, endpoint_flags};
+use crate::classify::is_invalid_source;
+use crate::packet::{Packet, ethertype, icmpv6, protocol};
 use crate::tables::Tables;
 use crate::verdict::DropReason;
 
@@ -74,35 +74,142 @@ fn is_spanning_tree(mac: &[u8; 6]) -> bool {
 
 /// ARP and neighbour discovery, without which no other frame finds its way.
 ///
-/// RFC 4861: router solicitation to neighbour advertisement (133 to 136) count only with hop limit 255, so they
-/// come from this link. Redirects (137) are left to the rules.
+/// RFC 4861: its messages (133 to 136) count only with hop limit 255, so they come from this link. Redirects (137)
+/// are not needed to find a way, and stay a matter of rules.
 #[inline(always)]
 pub const fn is_address_resolution(packet: &Packet) -> bool {
     packet.ethertype == ethertype::ARP
         || (packet.family == 6
             && packet.protocol == protocol::ICMPV6
             && packet.hop_limit == 255
-            && matches!(packet.icmp_type(), 133..=136))
+            && matches!(
+                packet.icmp_type(),
+                icmpv6::ROUTER_SOLICITATION..=icmpv6::NEIGHBOUR_ADVERTISEMENT
+            ))
 }
 
-/// The source address must be one that hosts use, belong to the VLAN that the frame came by, and to this MAC where
-/// the device declares one.
+/// A source address that no host may use.
 #[inline(always)]
-pub fn source(packet: &Packet, lan: u16, endpoint: &Endpoint) -> Result<(), DropReason> {
+pub fn valid_source(packet: &Packet) -> Result<(), DropReason> {
     if is_invalid_source(packet.family, &packet.source) {
-        return Err(DropReason::InvalidSource);
+        Err(DropReason::InvalidSource)
+    } else {
+        Ok(())
     }
-    if endpoint.lan != lan && !lives_on_every_link(packet, endpoint) {
+}
+
+/// Where a sender stands: the port and the LAN that its frame came by.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    /// The LAN id.
+    pub id: u16,
+    /// The LAN.
+    pub lan: &'a Lan,
+    /// By the uplink of an inline pair: senders of every VLAN come by it.
+    pub uplink: bool,
+}
+
+impl Place<'_> {
+    /// Whether an address lives here. The gateway's own live on no LAN, so nobody may send from them.
+    #[inline(always)]
+    fn is_home_of(&self, endpoint: &Endpoint) -> bool {
+        self.uplink || endpoint.lan == self.id
+    }
+
+    #[inline(always)]
+    fn is_router(&self, mac: [u8; 6]) -> bool {
+        let [a, b, c, d] = self.lan.routers;
+        // An unused place is zero, which is nobody's address.
+        mac != [0; 6] && (mac == a || mac == b || mac == c || mac == d)
+    }
+}
+
+/// Whether a frame may come from this hardware address, as far as the device declares one.
+#[inline(always)]
+fn is_mac_of(endpoint: &Endpoint, mac: &[u8; 6]) -> bool {
+    endpoint.flags & endpoint_flags::MAC == 0 || endpoint.mac == *mac
+}
+
+/// The source address must belong to the VLAN that the frame came by, and to this MAC where the device declares one.
+#[inline(always)]
+pub fn source(packet: &Packet, place: &Place<'_>, source: &Endpoint) -> Result<(), DropReason> {
+    if !place.is_home_of(source) {
         return Err(DropReason::SourceNotInVlan);
     }
-    if endpoint.flags & endpoint_flags::MAC != 0 && endpoint.mac != packet.source_mac {
-        return Err(DropReason::SourceMacMismatch);
+    if is_mac_of(source, &packet.source_mac) {
+        Ok(())
+    } else {
+        Err(DropReason::SourceMacMismatch)
     }
-    Ok(())
 }
 
-/// Link-scoped addresses that no zone declares exist on each VLAN anew. The gateway's own never come from outside.
+/// An ARP sender must be who it says, in the Ethernet header and in the message: gratuitous announcements too.
+/// A probe (RFC 5227) speaks for nobody yet.
 #[inline(always)]
-fn lives_on_every_link(packet: &Packet, endpoint: &Endpoint) -> bool {
-    endpoint.lan == NO_LAN && endpoint.zone != SELF_ZONE && is_link_scoped(packet.family, &packet.source)
+pub fn arp(packet: &Packet, place: &Place<'_>, sender: &Endpoint) -> Result<(), DropReason> {
+    let honest = packet.claimed_mac == packet.source_mac
+        && (packet.source[3] == 0 || (place.is_home_of(sender) && is_mac_of(sender, &packet.source_mac)));
+    if honest { Ok(()) } else { Err(DropReason::ArpSpoof) }
+}
+
+/// Who a neighbour discovery message speaks for: the target of an advertisement, else the sender.
+#[inline(always)]
+pub const fn spoken_for(packet: &Packet) -> &Address {
+    if packet.icmp_type() == icmpv6::NEIGHBOUR_ADVERTISEMENT {
+        &packet.target
+    } else {
+        &packet.source
+    }
+}
+
+/// A neighbour discovery message must speak for an address of this VLAN. For a device with a declared hardware
+/// address, it must come from there, and carry no option but that address.
+#[inline(always)]
+pub fn neighbour(packet: &Packet, place: &Place<'_>, speaker: &Endpoint) -> Result<(), DropReason> {
+    let bare = if packet.icmp_type() == icmpv6::ROUTER_SOLICITATION {
+        8
+    } else {
+        24
+    };
+    let claims_nothing_else = packet.transport_length == bare
+        || (packet.transport_length == bare + 8 && packet.claimed_mac == packet.source_mac);
+    let honest = place.is_home_of(speaker)
+        && (speaker.flags & endpoint_flags::MAC == 0 || (speaker.mac == packet.source_mac && claims_nothing_else));
+    if honest {
+        Ok(())
+    } else {
+        Err(DropReason::NeighbourSpoof)
+    }
+}
+
+/// Router advertisements and redirects come from declared routers only.
+#[inline(always)]
+pub fn router(packet: &Packet, place: &Place<'_>) -> Result<(), DropReason> {
+    if place.is_router(packet.source_mac) {
+        Ok(())
+    } else {
+        Err(DropReason::RouterAdvertisement)
+    }
+}
+
+/// A redirect, which only routers send.
+#[inline(always)]
+pub const fn is_redirect(packet: &Packet) -> bool {
+    packet.protocol == protocol::ICMPV6 && packet.icmp_type() == icmpv6::REDIRECT
+}
+
+/// What only DHCP servers and relays send: from port 67 (RFC 2131), or 547 (RFC 8415).
+#[inline(always)]
+pub const fn is_dhcp_server_message(packet: &Packet) -> bool {
+    packet.protocol == protocol::UDP
+        && ((packet.family == 4 && packet.source_port == 67) || (packet.family == 6 && packet.source_port == 547))
+}
+
+/// Such messages come from declared servers; over IPv6, whose servers answer from link-local addresses, from declared
+/// routers too.
+#[inline(always)]
+pub fn dhcp(packet: &Packet, place: &Place<'_>, source: &Endpoint) -> Result<(), DropReason> {
+    let declared =
+        source.flags & endpoint_flags::DHCP_SERVER != 0 || (packet.family == 6 && place.is_router(packet.source_mac));
+    if declared { Ok(()) } else { Err(DropReason::DhcpServer) }
 }

@@ -36,6 +36,20 @@ pub mod protocol {
     pub const ICMPV6: u8 = 58;
 }
 
+/// `ICMPv6` types of neighbour discovery (RFC 4861).
+pub mod icmpv6 {
+    /// A host looks for routers.
+    pub const ROUTER_SOLICITATION: u8 = 133;
+    /// A router announces itself.
+    pub const ROUTER_ADVERTISEMENT: u8 = 134;
+    /// Who has this address?
+    pub const NEIGHBOUR_SOLICITATION: u8 = 135;
+    /// I have.
+    pub const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+    /// A router knows a better way.
+    pub const REDIRECT: u8 = 137;
+}
+
 /// TCP flags, as in octet 13 of the header (RFC 9293, section 3.1).
 pub mod tcp_flags {
     /// No more data from the sender.
@@ -102,11 +116,25 @@ pub struct Packet {
     pub fragment_id: u32,
     /// Where this part starts in the payload of the whole packet, in octets.
     pub fragment_offset: u16,
-    /// Octets of payload in this part.
-    pub fragment_length: u16,
+    /// Octets from the transport header to the end of this packet or fragment.
+    pub transport_length: u16,
+    /// The hardware address that an ARP message or a neighbour discovery option gives for its sender; zero without.
+    pub claimed_mac: [u8; 6],
+    /// The address that a neighbour advertisement speaks for.
+    pub target: Address,
 }
 
 impl Packet {
+    /// The family of the addresses: that of IP, or 4 for ARP, or 0 for a packet without addresses.
+    #[inline(always)]
+    pub const fn address_family(&self) -> u8 {
+        if self.ethertype == ethertype::ARP {
+            4
+        } else {
+            self.family
+        }
+    }
+
     /// Type of an ICMP message.
     #[inline(always)]
     pub const fn icmp_type(&self) -> u8 {

@@ -1,8 +1,11 @@
 //! The whole path of a frame, in order.
 
-use crate::abi::{Endpoint, NO_LAN, NO_RULE, UNKNOWN_ENDPOINT, UNKNOWN_ZONE, port_flags};
+use crate::abi::{
+    Endpoint, Lan, NO_LAN, NO_RULE, UNKNOWN_ENDPOINT, UNKNOWN_ZONE, guard as bits, guard_mode, port_flags,
+};
 use crate::frame::Frame;
-use crate::packet::Packet;
+use crate::guard::Place;
+use crate::packet::{Packet, ethertype, icmpv6};
 use crate::session::{Session, is_monitor};
 use crate::tables::Tables;
 use crate::verdict::{DropReason, Stage, Verdict};
@@ -32,6 +35,8 @@ pub struct Decision {
     pub lan: u16,
     /// Counter slot of the port; `None` for interfaces that are no ports.
     pub port: Option<u16>,
+    /// Inline mode: 1 plus the key of the port that frames leave by; 0 for the gateway's own stack.
+    pub peer: u32,
     /// Worth an event although it passes.
     pub log: bool,
 }
@@ -49,13 +54,47 @@ impl Decision {
             destination_zone: UNKNOWN_ZONE,
             lan: NO_LAN,
             port: None,
+            peer: 0,
             log: false,
         }
     }
 }
 
-/// Decides one frame that came in by interface `ifindex` at `now` (nanoseconds of the tick clock), and leaves what
-/// the parser learnt in `packet`. Every sequence of octets gets a verdict, and every refusal a reason.
+/// What is known about a frame, as the stages go on.
+///
+/// The caller owns it, and the [`Packet`]: the kernel program keeps both in a map, because the verifier forgets the values
+/// that it has seen stored there. On the stack, every way through the parser and the guards would be followed through
+/// the rest of the program.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// What has been decided.
+    pub decision: Decision,
+    /// A refusal lets the frame pass. Until port, VLAN and zones are known, refusing is the rule.
+    monitored: bool,
+    /// What a guard in monitor mode found wrong: counted, if nothing else refuses the frame.
+    noted: DropReason,
+}
+
+impl Progress {
+    /// Nothing is known yet.
+    #[inline(always)]
+    pub const fn new() -> Self {
+        Self {
+            decision: Decision::undecided(),
+            monitored: false,
+            noted: DropReason::None,
+        }
+    }
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Decides one frame that came in by interface `ifindex` at `now` (nanoseconds of the tick clock). `packet` and
+/// `progress` are new; afterwards they hold what the parser learnt, and the decision. Every sequence of octets gets a verdict, and every refusal a reason.
 #[inline(always)]
 pub fn decide<F: Frame + ?Sized, T: Tables>(
     frame: &F,
@@ -63,17 +102,17 @@ pub fn decide<F: Frame + ?Sized, T: Tables>(
     now: u64,
     tables: &T,
     packet: &mut Packet,
-) -> Decision {
-    let mut decision = Decision::undecided();
-    // Until the zones are known, refusing is the rule; port and VLAN may say otherwise on the way.
-    let mut monitored = false;
-    let outcome = stages(frame, ifindex, now, tables, packet, &mut decision, &mut monitored);
+    progress: &mut Progress,
+) {
+    let outcome = stages(frame, ifindex, now, tables, packet, progress);
+    let decision = &mut progress.decision;
     (decision.verdict, decision.reason) = match outcome {
+        Ok(()) if !matches!(progress.noted, DropReason::None) => (Verdict::WouldDrop, progress.noted),
+        Ok(()) if decision.peer != 0 => (Verdict::Redirect, DropReason::None),
         Ok(()) => (Verdict::Pass, DropReason::None),
-        Err(reason) if monitored => (Verdict::WouldDrop, reason),
+        Err(reason) if progress.monitored => (Verdict::WouldDrop, reason),
         Err(reason) => (Verdict::Drop, reason),
     };
-    decision
 }
 
 /// The order of the stages. An early `Ok` passes the frame.
@@ -84,25 +123,23 @@ fn stages<F: Frame + ?Sized, T: Tables>(
     now: u64,
     tables: &T,
     packet: &mut Packet,
-    decision: &mut Decision,
-    monitored: &mut bool,
+    progress: &mut Progress,
 ) -> Result<(), DropReason> {
-    // 1. Parse. Port and VLAN are looked up before an error counts: their mode decides what a refusal means.
+    // 1. Parse. Before an error counts, port, VLAN and addresses are looked up: their mode decides what it means.
     let parsed = parse::parse(frame, packet);
     let port = guard::port(tables, ifindex).ok_or(DropReason::UnknownPort)?;
-    decision.port = Some(port.slot);
     let port_monitored = port.flags & port_flags::MONITOR != 0;
-    *monitored = port_monitored;
+    progress.monitored = port_monitored;
+    (progress.decision.port, progress.decision.peer) = (Some(port.slot), port.peer);
     let lan_id = guard::lan_id(tables, port, packet);
-    if let Ok(id) = lan_id {
-        let lan = tables.lan(u32::from(id)).ok_or(DropReason::TableMiss)?;
-        (decision.lan, decision.zone) = (id, lan.zone);
-        *monitored = port_monitored || is_monitor(lan.flags);
-    }
+    let ends = match lan_id {
+        Ok(id) => Some(locate(tables, id, packet, port_monitored, progress)?),
+        Err(_) => None,
+    };
     parsed?;
 
-    // 2. Link guard.
-    decision.stage = Stage::Link;
+    // 2. Link guard: VLAN, control protocols, address resolution.
+    progress.decision.stage = Stage::Link;
     if let Some(bit) = guard::control_protocol(packet) {
         return if port.control & bit != 0 {
             Ok(())
@@ -111,47 +148,56 @@ fn stages<F: Frame + ?Sized, T: Tables>(
         };
     }
     let lan_id = lan_id?;
+    let Some(Ends {
+        lan,
+        source,
+        destination,
+    }) = ends
+    else {
+        return Err(DropReason::TableMiss);
+    };
+    let place = Place {
+        id: lan_id,
+        lan,
+        uplink: port.flags & port_flags::UPLINK != 0,
+    };
     if guard::is_address_resolution(packet) {
-        return Ok(());
+        return resolution(tables, packet, &place, source, progress);
     }
     if packet.family == 0 {
         return Err(DropReason::EtherType);
     }
 
     // 3. Source guard.
-    decision.stage = Stage::Source;
-    let lan = tables.lan(u32::from(lan_id)).ok_or(DropReason::TableMiss)?;
-    let (source_id, source) = endpoint(
-        tables,
-        classify::endpoint_id(tables, lan, packet.family, &packet.source),
-    )?;
-    decision.source = source_id;
-    guard::source(packet, lan_id, source)?;
+    progress.decision.stage = Stage::Source;
+    guard::valid_source(packet)?;
+    progress.watch(lan, bits::SOURCE, || guard::source(packet, &place, source))?;
+    if guard::is_dhcp_server_message(packet) {
+        progress.watch(lan, bits::DHCP, || guard::dhcp(packet, &place, source))?;
+    }
+    if guard::is_redirect(packet) {
+        progress.watch(lan, bits::ROUTER, || guard::router(packet, &place))?;
+    }
 
     // 4. Rules and flows.
-    decision.stage = Stage::Policy;
-    let (destination_id, destination) = endpoint(
-        tables,
-        classify::endpoint_id(tables, lan, packet.family, &packet.destination),
-    )?;
-    decision.destination = destination_id;
-    (decision.zone, decision.destination_zone) = (source.zone, destination.zone);
-    *monitored = port_monitored || is_monitor(pair_flags(tables, source, destination)?);
-    let session = Session {
+    progress.decision.stage = Stage::Policy;
+    progress.decision.zone = source.zone;
+    progress.monitored = port_monitored || is_monitor(source.mode | destination.mode);
+    let monitored = progress.monitored;
+    let ruling = Session {
         frame,
         tables,
         packet,
         source,
         destination,
         realm: lan.realm,
-        monitored: *monitored,
+        monitored,
         now,
-    };
-    let ruling = session.decide();
-    decision.rule = ruling.rule;
-    decision.log = ruling.log;
+    }
+    .decide();
+    (progress.decision.rule, progress.decision.log) = (ruling.rule, ruling.log);
     if ruling.by_flow {
-        decision.stage = Stage::Flow;
+        progress.decision.stage = Stage::Flow;
     }
     match ruling.refusal {
         DropReason::None => Ok(()),
@@ -159,16 +205,86 @@ fn stages<F: Frame + ?Sized, T: Tables>(
     }
 }
 
-#[inline(always)]
-fn endpoint<T: Tables>(tables: &T, id: Option<u32>) -> Result<(u32, &Endpoint), DropReason> {
-    let id = id.ok_or(DropReason::TableMiss)?;
-    Ok((id, tables.endpoint(id).ok_or(DropReason::TableMiss)?))
+/// The LAN, and both endpoints as far as the packet has addresses; else the unknown one.
+struct Ends<'t> {
+    lan: &'t Lan,
+    source: &'t Endpoint,
+    destination: &'t Endpoint,
 }
 
-/// The modes of both zones.
+/// Looks up LAN and endpoints. What is refused before the source is verified passes only if neither the VLAN nor the
+/// destination enforces: whoever spoofs must not choose the mode.
 #[inline(always)]
-fn pair_flags<T: Tables>(tables: &T, source: &Endpoint, destination: &Endpoint) -> Result<u32, DropReason> {
-    let source = tables.zone(u32::from(source.zone)).ok_or(DropReason::TableMiss)?;
-    let destination = tables.zone(u32::from(destination.zone)).ok_or(DropReason::TableMiss)?;
-    Ok(source.flags | destination.flags)
+fn locate<'t, T: Tables>(
+    tables: &'t T,
+    lan_id: u16,
+    packet: &Packet,
+    port_monitored: bool,
+    progress: &mut Progress,
+) -> Result<Ends<'t>, DropReason> {
+    let lan = tables.lan(u32::from(lan_id)).ok_or(DropReason::TableMiss)?;
+    let family = packet.address_family();
+    let find = |address| {
+        let id = if family == 0 {
+            UNKNOWN_ENDPOINT
+        } else {
+            classify::endpoint_id(tables, lan, family, address)?
+        };
+        Some((id, tables.endpoint(id)?))
+    };
+    let (source_id, source) = find(&packet.source).ok_or(DropReason::TableMiss)?;
+    let (destination_id, destination) = find(&packet.destination).ok_or(DropReason::TableMiss)?;
+    let decision = &mut progress.decision;
+    (decision.lan, decision.zone, decision.destination_zone) = (lan_id, lan.zone, destination.zone);
+    (decision.source, decision.destination) = (source_id, destination_id);
+    progress.monitored = port_monitored || is_monitor(lan.mode | destination.mode);
+    Ok(Ends {
+        lan,
+        source,
+        destination,
+    })
+}
+
+/// ARP and neighbour discovery: under guard, and never a matter of rules.
+#[inline(always)]
+fn resolution<T: Tables>(
+    tables: &T,
+    packet: &Packet,
+    place: &Place<'_>,
+    source: &Endpoint,
+    progress: &mut Progress,
+) -> Result<(), DropReason> {
+    let lan = place.lan;
+    if packet.ethertype == ethertype::ARP {
+        return progress.watch(lan, bits::ARP, || guard::arp(packet, place, source));
+    }
+    if packet.icmp_type() == icmpv6::ROUTER_ADVERTISEMENT {
+        return progress.watch(lan, bits::ROUTER, || guard::router(packet, place));
+    }
+    let id = classify::endpoint_id(tables, lan, 6, guard::spoken_for(packet)).ok_or(DropReason::TableMiss)?;
+    let speaker = tables.endpoint(id).ok_or(DropReason::TableMiss)?;
+    progress.watch(lan, bits::NEIGHBOUR, || guard::neighbour(packet, place, speaker))
+}
+
+impl Progress {
+    /// Runs a guard in the mode that the LAN has for it.
+    #[inline(always)]
+    fn watch(
+        &mut self,
+        lan: &Lan,
+        guard: u32,
+        check: impl FnOnce() -> Result<(), DropReason>,
+    ) -> Result<(), DropReason> {
+        let mode = lan.guards >> guard & guard_mode::MASK;
+        if mode == guard_mode::OFF {
+            return Ok(());
+        }
+        match check() {
+            Err(reason) if mode == guard_mode::MONITOR => {
+                self.noted = reason;
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
 }

@@ -5,7 +5,7 @@
 //! that every frame is decided under the generation at hand, and that a new deny stops an open session at once.
 
 use crate::abi::{
-    DEFAULT_RULE, Endpoint, Flow, FlowKey, FlowState, FragmentRecord, NO_RULE, rule_flags, settings_flags, zone_flags,
+    DEFAULT_RULE, Endpoint, Flow, FlowKey, FlowState, FragmentRecord, NO_RULE, mode, rule_flags, settings_flags,
 };
 use crate::classify::{self, Service};
 use crate::conntrack::{self, Direction, Opening};
@@ -144,7 +144,7 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
             seen: self.now,
             rule: ruling.rule,
             generation: self.tables.generation(),
-            length: self.packet.fragment_length,
+            length: self.packet.transport_length,
             source_port: self.packet.source_port,
             destination_port: self.packet.destination_port,
             refusal: ruling.refusal as u8,
@@ -311,9 +311,9 @@ fn state_of(flow: &Flow) -> FlowState {
     FlowState::from_code(flow.state.get())
 }
 
-/// Whether frames between two zones that the rules refuse pass all the same: one zone is in monitor mode, and none
-/// in enforce mode.
+/// Whether what would be dropped between zones of these modes passes: one is in monitor mode, and none in enforce
+/// mode.
 #[inline(always)]
-pub(crate) const fn is_monitor(flags: u32) -> bool {
-    flags & (zone_flags::MONITOR | zone_flags::ENFORCE) == zone_flags::MONITOR
+pub(crate) const fn is_monitor(modes: u32) -> bool {
+    modes & (mode::MONITOR | mode::ENFORCE) == mode::MONITOR
 }

@@ -142,6 +142,10 @@ drop_reasons! {
     TableMiss = 25, "table-miss", "A policy table has no entry where it must have one: a defect, please report it.";
     TinyFragment = 26, "tiny-fragment", "A first fragment too short for its transport header, which would hide the ports.";
     OverlappingFragment = 27, "overlapping-fragment", "A later fragment that reaches into the first one.";
+    ArpSpoof = 28, "arp-spoof", "An ARP sender whose addresses do not belong together, or not to this VLAN.";
+    NeighbourSpoof = 29, "neighbour-spoof", "A neighbour discovery message that speaks for an address that is not the sender's.";
+    RouterAdvertisement = 30, "router-advertisement", "A router advertisement or redirect from a device that is no declared router.";
+    DhcpServer = 31, "dhcp-server", "A DHCP server message from a device that is no declared server.";
 }
 
 impl DropReason {

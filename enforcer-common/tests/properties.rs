@@ -1,7 +1,7 @@
 //! What holds for every sequence of octets and every packet.
 
 use enforcer_common::abi::{FlowState, Settings};
-use enforcer_common::classify::{Service, is_invalid_source, is_link_scoped};
+use enforcer_common::classify::Service;
 use enforcer_common::conntrack::{self, Direction, Opening};
 use enforcer_common::frame::Frame;
 use enforcer_common::packet::{Fragment, Packet, ethertype, protocol, tcp_flags};
@@ -193,15 +193,6 @@ proptest! {
         for tcp_flags in flags {
             state = conntrack::next(state, Direction::Initiator, &Packet { tcp_flags, ..first });
             prop_assert!(!conntrack::is_confirmed(state), "{state:?} after flags {tcp_flags:#x}");
-        }
-    }
-
-    #[test]
-    fn link_scoped_sources_are_judged_once(word in any::<u32>()) {
-        // Multicast and broadcast are link-scoped as destinations and no sources at all.
-        let address = [0, 0, 0, word];
-        if is_invalid_source(4, &address) {
-            prop_assert!(is_link_scoped(4, &address) || word >> 24 == 127);
         }
     }
 }

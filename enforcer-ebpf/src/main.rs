@@ -24,7 +24,7 @@ use aya_ebpf::helpers::generated::bpf_jiffies64;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use enforcer_common::packet::Packet;
-use enforcer_common::pipeline::decide;
+use enforcer_common::pipeline::{Progress, decide};
 use enforcer_common::verdict::Verdict;
 
 /// Decides every frame of the ports that it is attached to.
@@ -32,12 +32,20 @@ use enforcer_common::verdict::Verdict;
 pub fn enforcer(ctx: XdpContext) -> u32 {
     let ifindex = ctx.ingress_ifindex() as u32;
     let now = tables::now();
-    let Some(packet) = maps::scratch() else {
+    let Some(maps::Scratch { packet, progress }) = maps::scratch() else {
         return xdp_action::XDP_DROP;
     };
-    *packet = Packet::default();
-    let decision = decide(&frame::XdpFrame::new(&ctx), ifindex, now, &tables::KernelTables, packet);
-    report::report(&decision, packet, ifindex, now);
+    (*packet, *progress) = (Packet::default(), Progress::new());
+    decide(
+        &frame::XdpFrame::new(&ctx),
+        ifindex,
+        now,
+        &tables::KernelTables,
+        packet,
+        progress,
+    );
+    let decision = &progress.decision;
+    report::report(decision, packet, ifindex, now);
     #[cfg(feature = "log")]
     aya_log_ebpf::debug!(
         &ctx,
@@ -46,9 +54,13 @@ pub fn enforcer(ctx: XdpContext) -> u32 {
         decision.verdict as u8,
         decision.reason as u8
     );
-    match decision.verdict {
-        Verdict::Pass | Verdict::WouldDrop => xdp_action::XDP_PASS,
-        Verdict::Redirect | Verdict::Drop => xdp_action::XDP_DROP,
+    match (decision.verdict, decision.peer) {
+        (Verdict::Drop, _) => xdp_action::XDP_DROP,
+        (_, 0) => xdp_action::XDP_PASS,
+        // A key that the map lacks drops the frame: an inline pair has no stack to fall back to.
+        (_, peer) => maps::PEERS
+            .redirect(peer - 1, u64::from(xdp_action::XDP_DROP))
+            .unwrap_or_else(|action| action),
     }
 }
 

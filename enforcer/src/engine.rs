@@ -10,7 +10,7 @@ use enforcer_common::abi::{
     ServiceBlock, TrieNode, VlanTable, Zone, settings_flags,
 };
 use enforcer_common::packet::Packet;
-use enforcer_common::pipeline::{self, Decision};
+use enforcer_common::pipeline::{self, Decision, Progress};
 use enforcer_common::tables::{FlowTable, Tables};
 
 use crate::policy::TableSet;
@@ -71,9 +71,9 @@ impl Engine {
 
     /// Decides a frame that came in by interface `ifindex` at `now`, in nanoseconds of any clock that does not jump.
     pub fn decide(&self, frame: &[u8], ifindex: u32, now: u64) -> (Decision, Packet) {
-        let mut packet = Packet::default();
-        let decision = pipeline::decide(frame, ifindex, now, self, &mut packet);
-        (decision, packet)
+        let (mut packet, mut progress) = (Packet::default(), Progress::new());
+        pipeline::decide(frame, ifindex, now, self, &mut packet, &mut progress);
+        (progress.decision, packet)
     }
 
     /// The flows of a table, in no particular order.

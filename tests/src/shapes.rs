@@ -4,6 +4,7 @@
 //! `fixtures/shapes`. A case is a sequence of frames on flows of its own, so cases do not disturb each other.
 
 mod fragments;
+mod guards;
 mod links;
 mod parses;
 mod sessions;
@@ -11,6 +12,7 @@ mod sessions;
 use std::path::PathBuf;
 
 use enforcer::kernel::PortSetup;
+use enforcer::policy::{self, TableSet};
 use enforcer_common::verdict::{DropReason, Stage, Verdict};
 
 use crate::packet::Frame;
@@ -141,12 +143,26 @@ const fn monitored(expected: Expected) -> Expected {
 
 /// All cases.
 pub fn all() -> Vec<Case> {
-    [parses::cases(), links::cases(), fragments::cases(), sessions::cases()].concat()
+    [
+        parses::cases(),
+        links::cases(),
+        fragments::cases(),
+        guards::cases(),
+        sessions::cases(),
+    ]
+    .concat()
 }
 
-/// Where the policy of the cases is.
-pub fn policy_path() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/shapes")
+/// The compiled policy of the cases, in `fixtures/shapes`.
+///
+/// # Panics
+/// With the compiler's findings, when it has any.
+pub fn tables() -> TableSet {
+    let policy = policy::load(&[PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/shapes")]);
+    let policy = policy.unwrap_or_else(|findings| panic!("{findings}"));
+    let mut tables = policy::compile(&policy).unwrap_or_else(|findings| panic!("{findings}"));
+    guards::declare(&mut tables);
+    tables
 }
 
 /// The ports of the cases.

@@ -4,16 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use enforcer::engine::Engine;
 use enforcer::kernel::{PortSetup, ports};
-use enforcer::policy::{self, TableSet};
+use enforcer::policy::TableSet;
 use enforcer_common::abi::{Counter, NO_RULE, REASONS};
 use enforcer_common::verdict::{DropReason, Stage, Verdict};
 use enforcer_tests::kernel::{Kernel, SHORTEST, action};
 use enforcer_tests::shapes::{self, Expected};
-
-fn tables() -> TableSet {
-    let policy = policy::load(&[shapes::policy_path()]).unwrap_or_else(|errors| panic!("{errors}"));
-    policy::compile(&policy).unwrap_or_else(|errors| panic!("{errors}"))
-}
 
 fn engine(tables: &TableSet) -> Engine {
     let entries: Vec<_> = shapes::ports()
@@ -37,7 +32,7 @@ fn rule_name(tables: &TableSet, rule: u32) -> &str {
 
 #[test]
 fn the_engine_gives_every_shape_its_verdict() {
-    let tables = tables();
+    let tables = shapes::tables();
     let engine = engine(&tables);
     let mut wrong = Vec::new();
     for case in shapes::all() {
@@ -100,7 +95,7 @@ fn the_shapes_reach_every_outcome() {
 /// The kernel's verdict, reason, stage, rule, endpoints and counters are those of the userspace build.
 #[test]
 fn the_kernel_program_agrees_in_everything() {
-    let tables = tables();
+    let tables = shapes::tables();
     let engine = engine(&tables);
     let mut kernel =
         Kernel::load(&tables, &shapes::ports()).expect("the kernel takes the program: this test wants root");

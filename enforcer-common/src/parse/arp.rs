@@ -15,6 +15,7 @@ pub(super) fn parse<F: Frame + ?Sized>(frame: &F, at: u32, packet: &mut Packet) 
     }
     // Sender hardware address (6), sender address (4), target hardware address (6), target address (4).
     let body = frame.read::<20>(at + 8).ok_or(DropReason::TruncatedArp)?;
+    packet.claimed_mac = [body[0], body[1], body[2], body[3], body[4], body[5]];
     packet.source[3] = u32::from_be_bytes([body[6], body[7], body[8], body[9]]);
     packet.destination[3] = u32::from_be_bytes([body[16], body[17], body[18], body[19]]);
     Ok(())

@@ -107,7 +107,7 @@ const fn is_extension(next_header: u8) -> bool {
 }
 
 #[inline(always)]
-const fn address(octets: [u8; 16]) -> [u32; 4] {
+pub(super) const fn address(octets: [u8; 16]) -> [u32; 4] {
     let bits = u128::from_be_bytes(octets);
     [
         (bits >> 96) as u32,

@@ -2,14 +2,14 @@
 
 use super::be16;
 use crate::frame::Frame;
-use crate::packet::{Fragment, Packet, protocol};
+use crate::packet::{Fragment, Packet, icmpv6, protocol};
 use crate::verdict::DropReason;
 
 /// `at` is the offset of the transport header, `left` the octets of the packet from there on.
 #[inline(always)]
 pub(super) fn parse<F: Frame + ?Sized>(frame: &F, at: u32, left: u32, packet: &mut Packet) -> Result<(), DropReason> {
     packet.transport_at = at as u16;
-    packet.fragment_length = left as u16;
+    packet.transport_length = left as u16;
     if matches!(packet.fragment, Fragment::Later) {
         return Ok(());
     }
@@ -70,7 +70,33 @@ fn icmp<F: Frame + ?Sized>(frame: &F, at: u32, left: u32, packet: &mut Packet) -
     let header = header::<8, F>(frame, at, left)?;
     packet.destination_port = be16(header[0], header[1]);
     packet.source_port = be16(header[4], header[5]);
+    if packet.protocol == protocol::ICMPV6 {
+        neighbour(frame, at, left, packet);
+    }
     Ok(())
+}
+
+/// Neighbour discovery (RFC 4861, sections 4.1, 4.3 and 4.4): the target address, and the link-layer address of the
+/// sender or target when it is the first option. What is not there stays zero.
+#[inline(always)]
+fn neighbour<F: Frame + ?Sized>(frame: &F, at: u32, left: u32, packet: &mut Packet) {
+    let options = match packet.icmp_type() {
+        icmpv6::ROUTER_SOLICITATION => 8,
+        icmpv6::NEIGHBOUR_SOLICITATION | icmpv6::NEIGHBOUR_ADVERTISEMENT => 24,
+        _ => return,
+    };
+    if options == 24
+        && left >= options
+        && let Some(target) = frame.read::<16>(at + 8)
+    {
+        packet.target = super::ipv6::address(target);
+    }
+    // Type 1 (source) or 2 (target), length in units of eight octets, address.
+    if left >= options + 8
+        && let Some([1 | 2, 1, mac @ ..]) = frame.read::<8>(at + options)
+    {
+        packet.claimed_mac = mac;
+    }
 }
 
 /// `N` octets that both the packet and the frame hold.

@@ -43,7 +43,7 @@ impl PortSetup {
             flags: if self.monitor { port_flags::MONITOR } else { 0 },
             control: self.control,
             native_vlan: self.native_vlan,
-            reserved: 0,
+            peer: 0,
             vlans: self.vlans.0,
         }
     }

@@ -89,7 +89,7 @@ fn vlans() -> Vec<Case> {
         case(
             "priority and drop bits are not the VLAN",
             packet()
-                .tag(0x8100, 0xf000 | 110)
+                .tag(0x8100, 0xf000 + 110)
                 .ip("10.10.110.41", SERVER)
                 .udp(4, 24105)
                 .build(),
@@ -240,9 +240,18 @@ fn sources() -> Vec<Case> {
             refused(DropReason::InvalidSource),
         ),
         case(
-            "a spoofed source in a VLAN in monitor mode",
-            from(120, "10.10.110.50", 14).build(),
+            "a spoofed source in a VLAN in monitor mode, to another one",
+            packet()
+                .vlan(120)
+                .ip("10.10.110.50", "10.10.121.5")
+                .udp(14, 24105)
+                .build(),
             monitored(refused(DropReason::SourceNotInVlan)),
+        ),
+        case(
+            "a spoofed source in a VLAN in monitor mode, to a zone that enforces",
+            from(120, "10.10.110.50", 18).build(),
+            refused(DropReason::SourceNotInVlan),
         ),
         case(
             "two zones behind one VLAN, the permitted one",
@@ -307,17 +316,6 @@ fn link_scoped() -> Vec<Case> {
         case(
             "neighbour discovery from another link",
             solicitation.ttl(254).build(),
-            default_denied(),
-        ),
-        case(
-            "a redirect",
-            packet()
-                .vlan(110)
-                .ip("fe80::22", "fe80::21")
-                .ttl(255)
-                .icmp(137, 0)
-                .payload([0; 32])
-                .build(),
             default_denied(),
         ),
         case(

@@ -1,6 +1,6 @@
 //! Shapes of bytes: every layer whole, cut at each boundary, and contradicting itself.
 
-use enforcer_common::verdict::{DropReason, Stage};
+use enforcer_common::verdict::{DropReason, Stage, Verdict};
 
 use super::{Case, Expected, allowed, case, default_denied, dropped, passes_at};
 use crate::packet::{Builder, Frame, packet, protocol, tcp_flags};
@@ -12,7 +12,7 @@ const PUMP6: &str = "fd00:10:110::30";
 const SERVER6: &str = "fd00:20:5::10";
 
 pub(super) fn cases() -> Vec<Case> {
-    [ethernet(), arp(), ipv4(), ipv6(), transport()].concat()
+    [ethernet(), arp(), ipv4(), ipv6(), tcp(), transport()].concat()
 }
 
 const fn malformed(reason: DropReason) -> Expected {
@@ -261,22 +261,25 @@ fn ipv6() -> Vec<Case> {
     ]
 }
 
-fn transport() -> Vec<Case> {
-    use DropReason::{MalformedTransport, TcpFlags, TruncatedTransport};
-    let allowed = allowed("pumps-to-servers");
+/// Frames of a packet whose IP length, and whose end, lie inside of the transport header.
+fn short(frame: &Frame, left: u8) -> Frame {
+    let total = 20 + left;
+    frame
+        .patched(frame.network + 2, &[0, total])
+        .truncated(frame.transport + usize::from(left))
+}
+
+fn tcp() -> Vec<Case> {
+    use DropReason::{MalformedTransport, TruncatedTransport};
     let syn = |port| pump().tcp(port, 443, tcp_flags::SYN);
     let segment = syn(300).build();
-    let datagram = datagram(301);
-    let echo = pump().echo(302, 1).build();
-    let flags = |port, flags| pump().tcp(port, 443, flags).build();
-    // A packet whose IP length ends inside of the transport header.
-    let short = |frame: &Frame, left: u8| {
-        let total = 20 + left;
-        frame
-            .clone()
-            .patched(frame.network + 2, &[0, total])
-            .truncated(frame.transport + usize::from(left))
+    let allowed = allowed("pumps-to-servers");
+    let nonsense = Expected {
+        reason: DropReason::TcpFlags,
+        verdict: Verdict::Drop,
+        ..allowed
     };
+    let flags = |port, flags| pump().tcp(port, 443, flags).build();
     vec![
         case("TCP", syn(310).build(), allowed),
         case(
@@ -305,33 +308,28 @@ fn transport() -> Vec<Case> {
             segment.patched(segment.transport + 12, &[0x40]),
             malformed(MalformedTransport),
         ),
-        case(
-            "TCP without flags",
-            flags(313, 0),
-            Expected {
-                reason: TcpFlags,
-                verdict: super::Verdict::Drop,
-                ..allowed
-            },
-        ),
-        case(
-            "SYN with FIN",
-            flags(314, tcp_flags::SYN | tcp_flags::FIN),
-            Expected {
-                reason: TcpFlags,
-                verdict: super::Verdict::Drop,
-                ..allowed
-            },
-        ),
-        case(
-            "SYN with RST",
-            flags(315, tcp_flags::SYN | tcp_flags::RST),
-            Expected {
-                reason: TcpFlags,
-                verdict: super::Verdict::Drop,
-                ..allowed
-            },
-        ),
+        case("TCP without flags", flags(313, 0), nonsense),
+        case("SYN with FIN", flags(314, tcp_flags::SYN | tcp_flags::FIN), nonsense),
+        case("SYN with RST", flags(315, tcp_flags::SYN | tcp_flags::RST), nonsense),
+    ]
+}
+
+fn transport() -> Vec<Case> {
+    use DropReason::{MalformedTransport, TruncatedTransport};
+    let datagram = datagram(301);
+    let at = datagram.transport;
+    let echo = pump().echo(302, 1).build();
+    let allowed = allowed("pumps-to-servers");
+    let raw = |number: u8| pump().protocol(number).payload([0; 16]).build();
+    let icmp6_in_4 = pump()
+        .protocol(protocol::ICMPV6)
+        .payload([128, 0, 0, 0, 0, 0, 0, 0])
+        .build();
+    let icmp4_in_6 = pump6()
+        .protocol(protocol::ICMP)
+        .payload([8, 0, 0, 0, 0, 0, 0, 0])
+        .build();
+    vec![
         case(
             "a UDP header cut by the packet",
             short(&datagram, 7),
@@ -339,12 +337,12 @@ fn transport() -> Vec<Case> {
         ),
         case(
             "a UDP length under its header",
-            datagram.patched(datagram.transport + 4, &[0, 7]),
+            datagram.patched(at + 4, &[0, 7]),
             malformed(MalformedTransport),
         ),
         case(
             "a UDP length beyond the packet",
-            datagram.patched(datagram.transport + 4, &[0, 13]),
+            datagram.patched(at + 4, &[0, 13]),
             malformed(MalformedTransport),
         ),
         case(
@@ -359,30 +357,12 @@ fn transport() -> Vec<Case> {
             pump().icmp(13, 0).payload([0; 12]).build(),
             default_denied(),
         ),
-        case(
-            "ICMPv6 in IPv4",
-            pump()
-                .protocol(protocol::ICMPV6)
-                .payload([128, 0, 0, 0, 0, 0, 0, 0])
-                .build(),
-            malformed(MalformedTransport),
-        ),
-        case(
-            "ICMP in IPv6",
-            pump6()
-                .protocol(protocol::ICMP)
-                .payload([8, 0, 0, 0, 0, 0, 0, 0])
-                .build(),
-            malformed(MalformedTransport),
-        ),
-        case(
-            "a protocol by number",
-            pump().protocol(protocol::GRE).payload([0; 16]).build(),
-            allowed,
-        ),
+        case("ICMPv6 in IPv4", icmp6_in_4, malformed(MalformedTransport)),
+        case("ICMP in IPv6", icmp4_in_6, malformed(MalformedTransport)),
+        case("a protocol by number", raw(protocol::GRE), allowed),
         case(
             "a protocol by number that no rule names",
-            pump().protocol(protocol::ESP).payload([0; 16]).build(),
+            raw(protocol::ESP),
             default_denied(),
         ),
         case("no payload at all", pump().protocol(253).build(), default_denied()),

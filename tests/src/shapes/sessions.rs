@@ -201,27 +201,27 @@ fn datagrams() -> Vec<Case> {
 }
 
 fn icmp() -> Vec<Case> {
-    let ping = |id| packet().vlan(110).ip(PUMP, SERVER).echo(id, 1).build();
-    let pong = |id| packet().vlan(205).ip(SERVER, PUMP).echo_reply(id, 1).build();
+    let ask = |id| packet().vlan(110).ip(PUMP, SERVER).echo(id, 1).build();
+    let answer = |id| packet().vlan(205).ip(SERVER, PUMP).echo_reply(id, 1).build();
     let unreachable = packet().vlan(205).ip(SERVER, PUMP).icmp(3, 1).payload([0; 28]).build();
     vec![
         sequence(
             "ping",
             [
-                (ping(3001), allowed(RULE)),
-                (pong(3001), in_flow(RULE)),
-                (ping(3001), in_flow(RULE)),
+                (ask(3001), allowed(RULE)),
+                (answer(3001), in_flow(RULE)),
+                (ask(3001), in_flow(RULE)),
             ],
         ),
-        case("an echo reply alone", pong(3002), default_denied()),
+        case("an echo reply alone", answer(3002), default_denied()),
         sequence(
             "an echo reply with another identifier",
-            [(ping(3003), allowed(RULE)), (pong(3004), default_denied())],
+            [(ask(3003), allowed(RULE)), (answer(3004), default_denied())],
         ),
         sequence(
             "a request is no reply",
             [
-                (ping(3005), allowed(RULE)),
+                (ask(3005), allowed(RULE)),
                 (
                     packet().vlan(205).ip(SERVER, PUMP).echo(3005, 1).build(),
                     default_denied(),
@@ -419,12 +419,20 @@ fn monitor() -> Vec<Case> {
             allowed("monitors-to-servers"),
         ),
         case(
-            "malformed in a monitored VLAN",
-            between(120, "10.10.120.5", SERVER)
-                .udp(5007, 24105)
+            "malformed between monitored zones",
+            between(120, "10.10.120.5", "10.10.121.5")
+                .udp(5007, 9)
                 .build()
                 .truncated(40),
             monitored(super::dropped(Stage::Parse, DropReason::TruncatedIpv4)),
+        ),
+        case(
+            "malformed toward a zone that enforces",
+            between(120, "10.10.120.5", SERVER)
+                .udp(5008, 24105)
+                .build()
+                .truncated(40),
+            super::dropped(Stage::Parse, DropReason::TruncatedIpv4),
         ),
     ]
 }

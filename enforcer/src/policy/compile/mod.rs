@@ -21,7 +21,7 @@ mod trie;
 
 use std::collections::BTreeMap;
 
-use enforcer_common::abi::{self, Lan, NO_LAN, SELF_ZONE, UNKNOWN_ZONE, VLAN_INNER, VlanTable, rule_flags, zone_flags};
+use enforcer_common::abi::{self, Lan, NO_LAN, SELF_ZONE, UNKNOWN_ZONE, VLAN_INNER, VlanTable, rule_flags};
 
 use super::{
     DEFAULT_RULE_NAME, limits,
@@ -171,16 +171,16 @@ impl Lans {
 }
 
 fn zones(policy: &ValidPolicy) -> Vec<abi::Zone> {
-    let flags = |mode| match mode {
+    vec![abi::Zone { slot: 0 }; policy.zones.len()]
+}
+
+/// The mode of a zone as bits of `abi::mode`.
+fn mode_bits(mode: Option<Mode>) -> u32 {
+    match mode {
         None => 0,
-        Some(Mode::Monitor) => zone_flags::MONITOR,
-        Some(Mode::Enforce) => zone_flags::ENFORCE,
-    };
-    let zone = |zone: &super::valid::Zone| abi::Zone {
-        slot: 0,
-        flags: flags(zone.mode),
-    };
-    policy.zones.iter().map(zone).collect()
+        Some(Mode::Monitor) => abi::mode::MONITOR,
+        Some(Mode::Enforce) => abi::mode::ENFORCE,
+    }
 }
 
 fn rules(policy: &ValidPolicy) -> Vec<abi::Rule> {

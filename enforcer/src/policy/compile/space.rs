@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use enforcer_common::abi::{Endpoint, Lan, NO_LAN, SELF_ZONE, UNKNOWN_ZONE, endpoint_flags, zone_flags};
+use enforcer_common::abi::{Endpoint, Lan, NO_LAN, SELF_ZONE, UNKNOWN_ZONE, endpoint_flags, guard, guard_mode, mode};
 use ipnetwork::IpNetwork;
 
+use super::mode_bits;
 use super::{
     Lans, no_lan,
     trie::{self, Family, Leaf, Prefix, Trie},
@@ -14,6 +15,10 @@ use crate::policy::{
     tables::EndpointName,
     valid::{Mode, ValidPolicy},
 };
+
+/// Guards that need no declarations are on in every VLAN.
+const GUARDS: u32 =
+    guard_mode::ENFORCE << guard::SOURCE | guard_mode::ENFORCE << guard::ARP | guard_mode::ENFORCE << guard::NEIGHBOUR;
 
 /// The number of a set of rule prefixes around an address.
 pub(super) type SetId = u32;
@@ -185,25 +190,25 @@ impl<'p> Builder<'p> {
             let over = self.leaves(family, claims.remove(&family).unwrap_or_default());
             self.trie.overlay(&roots[family as usize], &over)
         });
-        let link_endpoint = self.endpoint(Facts { zone, lan, ..UNKNOWN }, None);
         Lan {
             zone,
             realm: realm as u16,
-            flags: self.flags(lans, lan),
+            mode: self.lan_mode(lans, lan),
+            guards: GUARDS,
             root4: v4,
             root6: v6,
-            link_endpoint,
+            routers: [[0; 6]; 4],
         }
     }
 
     /// A VLAN is in enforce mode when any of its zones is.
-    fn flags(&self, lans: &Lans, lan: u16) -> u32 {
+    fn lan_mode(&self, lans: &Lans, lan: u16) -> u32 {
         let zones = &lans.names[lan as usize].zones;
         let enforces = |&zone: &u16| self.policy.zones[zone as usize].mode == Some(Mode::Enforce);
         if zones.iter().any(enforces) {
-            zone_flags::ENFORCE
+            mode::ENFORCE
         } else {
-            zone_flags::MONITOR
+            mode::MONITOR
         }
     }
 
@@ -284,6 +289,7 @@ impl<'p> Builder<'p> {
             lan: facts.lan,
             flags: mac.map_or(0, |_| endpoint_flags::MAC),
             mac: mac.unwrap_or_default(),
+            mode: mode_bits(self.policy.zones[facts.zone as usize].mode),
         });
         let device = device.map(|device| device.name.clone());
         self.names.push(EndpointName {
