@@ -92,7 +92,7 @@ fn compare(text: &str, name: &str, probes: usize, random: &mut Random, seen: &mu
         flags: 0,
         control: 0,
         native_vlan: 0,
-        reserved: 0,
+        peer: 0,
         vlans: [0; 64],
     };
     let engine = Engine::new(tables, vec![port]);

@@ -3,7 +3,7 @@
 use enforcer_common::verdict::{DropReason, Stage, Verdict};
 
 use super::{Case, Expected, allowed, case, default_denied, in_flow, monitored, sequence};
-use crate::packet::{Builder, packet, tcp_flags};
+use crate::packet::{Builder, Frame, packet, tcp_flags};
 
 const PUMP: &str = "10.10.110.60";
 const SERVER: &str = "10.20.5.10";
@@ -14,40 +14,46 @@ const RST: u8 = tcp_flags::RST;
 const RULE: &str = "pumps-to-servers";
 
 pub(super) fn cases() -> Vec<Case> {
-    [tcp(), datagrams(), icmp(), errors(), rules(), monitor()].concat()
+    [tcp(), tcp_edges(), datagrams(), icmp(), errors(), rules(), monitor()].concat()
 }
 
-fn out(port: u16, flags: u8) -> crate::packet::Frame {
+fn out(port: u16, flags: u8) -> Frame {
     packet().vlan(110).ip(PUMP, SERVER).tcp(port, 443, flags).build()
 }
 
-fn back(port: u16, flags: u8) -> crate::packet::Frame {
+fn back(port: u16, flags: u8) -> Frame {
     packet().vlan(205).ip(SERVER, PUMP).tcp(443, port, flags).build()
 }
 
+/// A handshake from client port `port`, and what follows.
+fn with(port: u16, more: Vec<(Frame, Expected)>) -> Vec<(Frame, Expected)> {
+    let handshake = [
+        (out(port, SYN), allowed(RULE)),
+        (back(port, SYN | ACK), in_flow(RULE)),
+        (out(port, ACK), in_flow(RULE)),
+    ];
+    handshake.into_iter().chain(more).collect()
+}
+
 fn tcp() -> Vec<Case> {
-    let open = |port| {
-        [
-            (out(port, SYN), allowed(RULE)),
-            (back(port, SYN | ACK), in_flow(RULE)),
-            (out(port, ACK), in_flow(RULE)),
-        ]
-    };
-    let with = |port, more: Vec<_>| open(port).into_iter().chain(more);
-    vec![
-        sequence(
-            "a connection from SYN to FIN",
-            with(
-                1001,
-                vec![
-                    (out(1001, ACK | tcp_flags::PSH), in_flow(RULE)),
-                    (back(1001, ACK), in_flow(RULE)),
-                    (out(1001, FIN | ACK), in_flow(RULE)),
-                    (back(1001, FIN | ACK), in_flow(RULE)),
-                    (out(1001, ACK), in_flow(RULE)),
-                ],
-            ),
+    vec![sequence(
+        "a connection from SYN to FIN",
+        with(
+            1001,
+            vec![
+                (out(1001, ACK | tcp_flags::PSH), in_flow(RULE)),
+                (back(1001, ACK), in_flow(RULE)),
+                (out(1001, FIN | ACK), in_flow(RULE)),
+                (back(1001, FIN | ACK), in_flow(RULE)),
+                (out(1001, ACK), in_flow(RULE)),
+            ],
         ),
+    )]
+}
+
+/// Segments at the edges of a session.
+fn tcp_edges() -> Vec<Case> {
+    vec![
         case(
             "an answer that nobody asked for",
             back(1002, SYN | ACK),
@@ -254,7 +260,7 @@ fn errors() -> Vec<Case> {
             .payload("wave")
             .build()
     };
-    let quote = |frame: &crate::packet::Frame| frame[frame.network..].to_vec();
+    let quote = |frame: &Frame| frame[frame.network..].to_vec();
     // From the server's network; type 3 is left to a rule of its own, so time exceeded shows the flow at work.
     let exceeded = |quote: Vec<u8>| packet().vlan(205).ip("10.20.5.1", PUMP).icmp(11, 0).payload(quote);
     let from_server = |quote: Vec<u8>| {
