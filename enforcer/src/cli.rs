@@ -15,6 +15,7 @@ use crate::diagnostics::Diagnostics;
 use crate::kernel::Error;
 use crate::kernel::offload::Offloads;
 use crate::kernel::pins::Pins;
+use crate::kernel::privileges;
 use crate::policy;
 
 /// Wrong input, or a finding.
@@ -247,6 +248,7 @@ fn reasons(status: &Value) -> String {
 
 /// Detaches: through the controller when one runs, else by hand.
 fn detach(config: &Config) -> Result<(), Exit> {
+    privileges::check()?;
     let ports = match Pins::open(&config.pin_directory) {
         Err(Error::Locked(_)) => {
             let answer = control::call(&config.runtime_directory, Verb::Detach)?;

@@ -18,6 +18,7 @@ use crate::kernel::links::{self, PortLink, Wanted};
 use crate::kernel::netdev::{self, NetDevice};
 use crate::kernel::offload::{Offloads, Tags};
 use crate::kernel::pins::Pins;
+use crate::kernel::privileges;
 use crate::kernel::{Error, Generation, LoadOptions, PortSetup, SharedMaps, SlotNames, VlanSet};
 use crate::object::OBJECT;
 use crate::policy::{self, TableSet, ValidPolicy};
@@ -67,6 +68,7 @@ pub struct Controller {
 impl Controller {
     /// Locks the pin directory, and looks up what an earlier controller left.
     pub fn open(config: Config, state: Arc<State>) -> Result<Self, Error> {
+        privileges::check()?;
         let pins = Pins::create(&config.pin_directory)?;
         let offloads = Offloads::open(&config.state_directory)?;
         Ok(Self {

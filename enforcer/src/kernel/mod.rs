@@ -13,6 +13,7 @@ pub mod netdev;
 pub mod offload;
 pub mod pins;
 pub mod ports;
+pub mod privileges;
 pub mod shared;
 pub mod slots;
 pub mod sys;

@@ -108,11 +108,12 @@ impl Offloads {
         }
         self.remember(device, &on)?;
         let off: Vec<_> = on.iter().map(|feature| (*feature, false)).collect();
-        ethtool::switch(name, &off).map_err(|error| {
-            Error::Environment(format!(
+        ethtool::switch(name, &off).map_err(|error| match error.raw_os_error() {
+            Some(libc::EOPNOTSUPP | libc::EINVAL) => Error::Environment(format!(
                 "port {port} is refused: {name} hides VLAN tags from XDP ({}), and its driver cannot switch that off: {error}. Use another interface",
                 on.join(", ")
-            ))
+            )),
+            _ => Error::system(format!("switching off VLAN offloads of {name}"), error),
         })?;
         tracing::info!(interface = %name, features = on.join(","), "switched off VLAN offloads, which hide tags");
         Ok(())
