@@ -1,14 +1,15 @@
 //! Profiles: the rules that apply to a pair of identities, in the order of precedence.
 //!
 //! Most pairs of identities have no rule at all, and most of the others have the same rules as a pair of more general
-//! identities (a device that one rule names has all the rules of its zone too). So the row of an identity starts as
-//! that of the one that it is like, and only the receivers of rules that differ are looked at again.
+//! identities (a device that one rule names has all the rules of its zone too). So the row of a sender starts as that of
+//! the identity that it is like, and only the receivers of rules that differ are looked at again; and a receiver that
+//! differs from the one that it is like in rules that do not name the sender has that one's profile.
 
 use std::{cmp::Reverse, collections::HashMap};
 
 use super::{
     blocks::Blocks,
-    identity::{Assigned, Closeness, RuleSet},
+    identity::{Assigned, Closeness, Identities, RuleSet},
 };
 use crate::policy::valid::{Action, Rule, ServiceMatch, ValidPolicy};
 
@@ -51,19 +52,25 @@ pub(super) fn build(policy: &ValidPolicy, identities: &Assigned) -> Profiles {
     }
 }
 
-/// The rules that are in one set only, or that name their address more closely in one of them.
-fn difference(a: &RuleSet, b: &RuleSet) -> Vec<u32> {
-    let mut all: Vec<_> = a.iter().chain(b).collect();
-    all.sort_unstable();
-    let once = all.chunk_by(|a, b| a == b).filter(|same| same.len() == 1);
-    let mut rules: Vec<u32> = once.map(|same| same[0].0).collect();
-    rules.dedup();
+/// The rules that are in one set only, or that name their address more closely in one of them. Both are sorted.
+fn difference(mut a: &[(u32, Closeness)], mut b: &[(u32, Closeness)]) -> Vec<u32> {
+    let mut rules = Vec::new();
+    while let (Some(first_a), Some(first_b)) = (a.first(), b.first()) {
+        if first_a != first_b {
+            rules.push(first_a.0.min(first_b.0));
+        }
+        a = &a[usize::from(first_a.0 <= first_b.0)..];
+        b = &b[usize::from(first_b.0 <= first_a.0)..];
+    }
+    rules.extend(a.iter().chain(b).map(|&(rule, _)| rule));
     rules
 }
 
 struct Builder<'p> {
     rules: &'p [Rule],
-    receivers: &'p [RuleSet],
+    receivers: &'p Identities,
+    /// By destination identity: the rules by which it differs from the one that it is like.
+    own: Vec<Vec<u32>>,
     /// By rule id: the destination identities that it names.
     receivers_of: Vec<Vec<u32>>,
     lists: Vec<Profile>,
@@ -73,16 +80,19 @@ struct Builder<'p> {
 
 impl<'p> Builder<'p> {
     fn new(policy: &'p ValidPolicy, identities: &'p Assigned) -> Self {
-        let receivers = &identities.destinations.sets;
+        let receivers = &identities.destinations;
         let mut receivers_of = vec![Vec::new(); policy.rules.len() + 1];
-        for (rules, number) in receivers.iter().zip(0..) {
+        let mut own = Vec::with_capacity(receivers.sets.len());
+        for (number, rules) in receivers.sets.iter().enumerate() {
             for &(rule, _) in rules {
-                receivers_of[rule as usize].push(number);
+                receivers_of[rule as usize].push(number as u32);
             }
+            own.push(difference(rules, &receivers.sets[receivers.like[number] as usize]));
         }
         Self {
             rules: &policy.rules,
             receivers,
+            own,
             receivers_of,
             lists: vec![Profile::new()],
             numbers: HashMap::from([(Profile::new(), 0)]),
@@ -96,18 +106,29 @@ impl<'p> Builder<'p> {
         let mut affected: Vec<u32> = affected.copied().collect();
         affected.sort_unstable();
         affected.dedup();
+        let mut named = vec![false; self.receivers_of.len()];
+        rules.iter().for_each(|&(rule, _)| named[rule as usize] = true);
         for same_block in affected.chunk_by(|a, b| a >> 8 == b >> 8) {
-            let number = &mut row[(same_block[0] >> 8) as usize];
-            let mut block = self.blocks.list[*number as usize];
+            let at = (same_block[0] >> 8) as usize;
+            let mut block = self.blocks.list[row[at] as usize];
             for &receiver in same_block {
-                block[(receiver & 0xff) as usize] = self.profile(rules, receiver);
+                // A receiver comes after the one that it is like, whose profile is settled by now.
+                let like = self.receivers.like[receiver as usize];
+                let differs = self.own[receiver as usize].iter().any(|&rule| named[rule as usize]);
+                block[(receiver & 0xff) as usize] = if differs || like == receiver {
+                    self.profile(rules, receiver)
+                } else if (like >> 8) as usize == at {
+                    block[(like & 0xff) as usize]
+                } else {
+                    self.blocks.list[row[(like >> 8) as usize] as usize][(like & 0xff) as usize]
+                };
             }
-            *number = self.blocks.number(&block);
+            row[at] = self.blocks.number(&block);
         }
     }
 
     fn profile(&mut self, from: &RuleSet, receiver: u32) -> u32 {
-        let both = intersection(from, &self.receivers[receiver as usize]);
+        let both = intersection(from, &self.receivers.sets[receiver as usize]);
         let list = self.ranked(both);
         if let Some(&number) = self.numbers.get(&list) {
             return number;
