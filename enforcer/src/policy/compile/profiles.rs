@@ -107,7 +107,9 @@ impl<'p> Builder<'p> {
         affected.sort_unstable();
         affected.dedup();
         let mut named = vec![false; self.receivers_of.len()];
-        rules.iter().for_each(|&(rule, _)| named[rule as usize] = true);
+        for &(rule, _) in rules {
+            named[rule as usize] = true;
+        }
         for same_block in affected.chunk_by(|a, b| a >> 8 == b >> 8) {
             let at = (same_block[0] >> 8) as usize;
             let mut block = self.blocks.list[row[at] as usize];
