@@ -222,6 +222,12 @@ impl Scrape {
             [],
             [([], load(&state.events.lost))],
         );
+        self.counters(
+            "enforcer_events_malformed_total",
+            "Records of a size that this controller does not know.",
+            [],
+            [([], load(&state.events.malformed))],
+        );
     }
 
     fn policy(&mut self, generation: &GenerationStatus) {

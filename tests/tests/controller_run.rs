@@ -1,13 +1,14 @@
 //! `enforcer run` and the commands around it, against real interfaces: what goes wrong is said, and leaves nothing
 //! half-attached. Needs root.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use enforcer_tests::lab::enforcer::{binary, configure, run};
+use enforcer_tests::lab::enforcer::{binary, configure, repository, run};
 use enforcer_tests::lab::{Config, Enforcer, Namespace, Signal};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -451,4 +452,32 @@ fn a_missing_bpffs_is_mounted() -> Result<()> {
     assert_eq!(gateway.command("detach")?.0, 0);
     assert!(!pinned());
     gateway.assert_untouched()
+}
+
+#[test]
+fn every_metric_is_documented_and_every_documented_metric_exists() -> Result<()> {
+    let gateway = Gateway::new()?;
+    let enforcer = gateway.start(&["trunk0"])?;
+    // An untagged frame, so that a drop is counted.
+    gateway.tool("ip", &["link", "set", "switch0", "arp", "on"])?;
+    gateway.namespace.ip("addr add 10.9.9.1/24 dev switch0")?;
+    let _ = gateway
+        .namespace
+        .command("ping")
+        .args(["-c1", "-W1", "10.9.9.2"])
+        .output();
+    let page = enforcer.get("/metrics")?.body;
+    let exported: BTreeSet<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .collect();
+    let text = fs::read_to_string(repository().join("docs/operations.md"))?;
+    let table = text
+        .split("## Metrics")
+        .nth(1)
+        .and_then(|rest| rest.split("`/healthz`").next())
+        .context("the table")?;
+    let documented: BTreeSet<&str> = table.split('`').filter(|word| word.starts_with("enforcer_")).collect();
+    assert_eq!(exported, documented);
+    Ok(())
 }

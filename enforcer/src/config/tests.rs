@@ -180,3 +180,31 @@ fn a_missing_file_says_what_to_do() {
     assert!(error.to_string().contains("--config"), "{error}");
     assert_eq!(error.exit_code(), 2);
 }
+
+/// The key and value of a line that is commented out.
+fn commented(line: &str) -> Option<&str> {
+    let line = line.strip_prefix('#')?;
+    let key = line.split_once(" = ")?.0;
+    key.bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        .then_some(line)
+}
+
+#[test]
+fn the_sample_is_good_and_its_comments_are_the_defaults() {
+    let sample = include_str!("../../../deploy/enforcer.toml");
+    let plain = read(sample).unwrap();
+    // Every commented key, taken in; lines that would change the meaning left out.
+    let is_example = |line: &str| {
+        ["#path", "#vlans", "#native_vlan"]
+            .iter()
+            .any(|key| line.starts_with(key))
+    };
+    let text: Vec<&str> = sample
+        .lines()
+        .filter(|line| !is_example(line))
+        .map(|line| commented(line).unwrap_or(line))
+        .collect();
+    assert!(text.len() > 40 && text.contains(&"flows = 131072"), "{text:?}");
+    assert_eq!(read(&text.join("\n")).unwrap(), plain);
+}
