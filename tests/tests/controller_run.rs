@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use enforcer_tests::lab::enforcer::{binary, configure, repository, run};
-use enforcer_tests::lab::{Config, Enforcer, Namespace, Signal};
+use enforcer_tests::lab::{Config, Enforcer, Namespace, PacketSocket, Signal};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -458,14 +458,12 @@ fn a_missing_bpffs_is_mounted() -> Result<()> {
 fn every_metric_is_documented_and_every_documented_metric_exists() -> Result<()> {
     let gateway = Gateway::new()?;
     let enforcer = gateway.start(&["trunk0"])?;
-    // An untagged frame, so that a drop is counted.
-    gateway.tool("ip", &["link", "set", "switch0", "arp", "on"])?;
-    gateway.namespace.ip("addr add 10.9.9.1/24 dev switch0")?;
-    let _ = gateway
-        .namespace
-        .command("ping")
-        .args(["-c1", "-W1", "10.9.9.2"])
-        .output();
+    // So that a drop is counted.
+    let switch = gateway.namespace.enter(|| PacketSocket::open("switch0"))?;
+    switch.send(&[0xff; 64])?;
+    eventually("the drop is counted", || {
+        Ok(enforcer.metrics()?.sum("enforcer_drops_total", &[]) > 0.5)
+    })?;
     let page = enforcer.get("/metrics")?.body;
     let exported: BTreeSet<&str> = page
         .lines()
