@@ -11,8 +11,9 @@ use anyhow::Result;
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  cargo xtask bench                  the table
-  cargo xtask bench -- --rounds 21   more rounds, for a noisy machine")]
+  cargo xtask bench                        the table
+  cargo xtask bench -- --rounds 21         more rounds, for a noisy machine
+  cargo xtask bench -- --against old.o     another build of the kernel program beside this one")]
 pub(crate) struct Arguments {
     /// Arguments of the helper that measures
     #[arg(last = true)]

@@ -5,13 +5,13 @@ use anyhow::Result;
 
 /// Load the kernel program, and print what the verifier says of it
 ///
-/// For each program: the instructions that the verifier went through, as a share of its limit of one million, its stack,
-/// and its size before and after translation to machine code. Takes root (through sudo if need be); attaches nothing.
+/// For each program: the instructions that the verifier went through, as a share of its limit of one million, and its
+/// size, in instructions and in octets of machine code. Takes root (through sudo if need be); attaches nothing.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  cargo xtask verify             a table, a program a line
-  cargo xtask verify -- --log    the verifier's whole log besides, to see where its work goes")]
+  cargo xtask verify    a table, a program a line
+  cargo xtask test      does this too")]
 pub(crate) struct Arguments {
     /// Arguments of the helper that loads the program
     #[arg(last = true)]

@@ -1,12 +1,16 @@
 //! The programs, and the frames that they run on.
 
+use std::fs;
 use std::net::Ipv4Addr;
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use aya::Ebpf;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::programs::Xdp;
 use enforcer::kernel::{Generation, LoadOptions, PortSetup};
+use enforcer::object::OBJECT;
+use enforcer::policy::TableSet;
 use enforcer_common::abi::settings_flags;
 use enforcer_tests::packet::{Frame, packet};
 use enforcer_tests::reference;
@@ -24,7 +28,7 @@ const XDP_PASS: u32 = 2;
 /// A program, a frame, and the answer that it has to give.
 pub(crate) struct Case<'a> {
     /// As the table shows it.
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     pub(crate) program: &'a Xdp,
     pub(crate) frame: Frame,
     pub(crate) answer: u32,
@@ -33,46 +37,43 @@ pub(crate) struct Case<'a> {
 /// All programs, loaded.
 pub(crate) struct Programs {
     references: Ebpf,
+    shipped: Pair,
+    other: Option<Pair>,
+}
+
+/// One object, loaded with the reference policies: with flows, and without.
+struct Pair {
     stateful: Generation,
     stateless: Generation,
 }
 
 impl Programs {
-    /// Loads the references, and the shipped object with the reference policies, with flows and without.
-    pub(crate) fn load() -> Result<Self> {
+    /// Loads the references, the shipped object, and another build of it if there is one to compare.
+    pub(crate) fn load(other: Option<&Path>) -> Result<Self> {
         let tables = reference::tables()?;
-        let ports = [PortSetup::new("bench", LOOPBACK)];
-        let options = LoadOptions::new(&tables, &ports);
-        let stateful = Generation::load(&options)?;
-        let stateless = Generation::load(&LoadOptions {
-            flags: options.flags & !settings_flags::FLOWS,
-            ..options
-        })?;
+        let other = other.map(|path| {
+            let object = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+            Pair::load(&object, &tables)
+        });
         Ok(Self {
             references: references()?,
-            stateful,
-            stateless,
+            shipped: Pair::load(OBJECT, &tables)?,
+            other: other.transpose()?,
         })
     }
 
     /// The cases: first the empty program, then one LPM look-up, which the report relates the others to.
     pub(crate) fn cases(&self) -> Result<Vec<Case<'_>>> {
-        let case = |name, program, frame: &Frame, answer| Case {
-            name,
-            program,
-            frame: frame.clone(),
-            answer,
-        };
-        let (stateless, stateful) = (self.stateless.program()?, self.stateful.program()?);
-        let (denied, permitted) = (denied(), permitted());
-        Ok(vec![
-            case("empty program", self.reference("empty")?, &denied, XDP_DROP),
-            case("one LPM look-up", self.reference("lpm")?, &denied, XDP_DROP),
-            case("denied, stateless", stateless, &denied, XDP_DROP),
-            case("permitted, stateless", stateless, &permitted, XDP_PASS),
-            case("denied, new flow", stateful, &denied, XDP_DROP),
-            case("permitted, flow exists", stateful, &permitted, XDP_PASS),
-        ])
+        let denied = denied();
+        let mut cases = vec![
+            Case::new("empty program", self.reference("empty")?, &denied, XDP_DROP),
+            Case::new("one LPM look-up", self.reference("lpm")?, &denied, XDP_DROP),
+        ];
+        cases.extend(self.shipped.cases("")?);
+        if let Some(other) = &self.other {
+            cases.extend(other.cases("other: ")?);
+        }
+        Ok(cases)
     }
 
     fn reference(&self, name: &str) -> Result<&Xdp> {
@@ -81,6 +82,45 @@ impl Programs {
             .program(name)
             .with_context(|| format!("no reference program `{name}`"))?;
         Ok(program.try_into()?)
+    }
+}
+
+impl Pair {
+    fn load(object: &[u8], tables: &TableSet) -> Result<Self> {
+        let ports = [PortSetup::new("bench", LOOPBACK)];
+        let options = LoadOptions {
+            object,
+            ..LoadOptions::new(tables, &ports)
+        };
+        let stateful = Generation::load(&options)?;
+        let stateless = Generation::load(&LoadOptions {
+            flags: options.flags & !settings_flags::FLOWS,
+            ..options
+        })?;
+        Ok(Self { stateful, stateless })
+    }
+
+    fn cases(&self, prefix: &str) -> Result<[Case<'_>; 4]> {
+        let (stateless, stateful) = (self.stateless.program()?, self.stateful.program()?);
+        let case = |name, program, frame, answer| Case::new(format!("{prefix}{name}"), program, frame, answer);
+        let (denied, permitted) = (denied(), permitted());
+        Ok([
+            case("denied, stateless", stateless, &denied, XDP_DROP),
+            case("permitted, stateless", stateless, &permitted, XDP_PASS),
+            case("denied, new flow", stateful, &denied, XDP_DROP),
+            case("permitted, flow exists", stateful, &permitted, XDP_PASS),
+        ])
+    }
+}
+
+impl<'a> Case<'a> {
+    fn new(name: impl Into<String>, program: &'a Xdp, frame: &Frame, answer: u32) -> Self {
+        Self {
+            name: name.into(),
+            program,
+            frame: frame.clone(),
+            answer,
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod counter;
 mod measure;
 mod report;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -24,6 +25,9 @@ struct Arguments {
     /// Frames a round
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1000..))]
     repeat: u32,
+    /// Another build of the kernel program, to run beside the shipped one
+    #[arg(long, value_name = "OBJECT")]
+    against: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -37,7 +41,7 @@ fn main() -> ExitCode {
 }
 
 fn bench(arguments: &Arguments) -> Result<()> {
-    let programs = cases::Programs::load()?;
+    let programs = cases::Programs::load(arguments.against.as_deref())?;
     let cases = programs.cases()?;
     let counter = counter::Instructions::open();
     if let Err(reason) = &counter {

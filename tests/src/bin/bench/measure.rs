@@ -11,7 +11,7 @@ use crate::counter::Instructions;
 
 /// What a case cost, a value a round.
 pub(crate) struct Series {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     /// Nanoseconds a frame.
     pub(crate) nanos: Vec<f64>,
     /// Kernel instructions a frame; empty without the counter.
@@ -41,7 +41,7 @@ pub(crate) fn measure(
 impl Series {
     fn new(case: &Case<'_>) -> Self {
         Self {
-            name: case.name,
+            name: case.name.clone(),
             nanos: Vec::new(),
             instructions: Vec::new(),
         }
