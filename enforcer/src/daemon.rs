@@ -272,9 +272,7 @@ impl Daemon {
             }
         }
         let _ = fs::remove_file(&self.socket);
-        if let Some(output) = Arc::into_inner(self.output) {
-            output.close();
-        }
+        self.output.close();
         Ok(())
     }
 }

@@ -1,10 +1,11 @@
 //! A generation in the real kernel: loaded, filled, read back, its counters carried over by name. Needs root.
 
 use std::fs;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use aya::maps::{Array, Map, MapData, PerCpuArray};
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
 use aya::programs::{TestRun as _, TestRunOptions};
 use enforcer::kernel::{Generation, LoadOptions, PortSetup, SharedMaps, Sizes};
 use enforcer::policy::{self, TableSet};
@@ -231,4 +232,29 @@ fn an_object_of_something_else_is_refused() {
         ..LoadOptions::new(&tables, &ports)
     });
     assert!(error.err().expect("garbage").to_string().contains("cargo xtask build"));
+}
+
+#[test]
+fn entries_of_a_flow_table_are_counted_whole() -> Result<()> {
+    use enforcer_common::abi::{Flow, FlowKey};
+    let tables = hospital(&rule("pumps-to-servers"));
+    let ports = ports();
+    let generation = Generation::load(&LoadOptions::new(&tables, &ports))?;
+    let count = || -> Result<u64> {
+        let map = generation.map("FLOWS")?;
+        Ok(enforcer::kernel::sys::count_entries::<FlowKey, Flow>(map.fd().as_fd())?)
+    };
+    assert_eq!(count()?, 0);
+    let mut flows: HashMap<MapData, FlowKey, [u8; 64]> = Map::LruHashMap(generation.map("FLOWS")?).try_into()?;
+    // More than one batch.
+    for number in 0..10_000 {
+        let key = FlowKey {
+            low: [0, 0, 0, number],
+            family: 4,
+            ..FlowKey::default()
+        };
+        flows.insert(key, [0; 64], 0)?;
+    }
+    assert_eq!(count()?, 10_000);
+    Ok(())
 }

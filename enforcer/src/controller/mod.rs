@@ -173,6 +173,7 @@ impl Controller {
             tables: Arc::clone(&policy.tables),
             ports: ports.iter().map(|port| (port.ifindex, port.name.clone())).collect(),
         });
+        note_number(&generation)?;
         let links = links::attach_all(&self.pins, &generation, &wanted)?;
         self.in_force(Running {
             generation,
@@ -265,11 +266,9 @@ impl Controller {
         wanted.iter().filter_map(setup).collect()
     }
 
-    /// One more than the newest generation that was ever in force here.
+    /// One more than the newest generation that was ever attached here. A number is never used twice, not even after a
+    /// failure: a flow that bears it would count as decided by the wrong policy.
     fn next_number(&self) -> Result<u32, Error> {
-        if let Some(running) = &self.running {
-            return Ok(running.generation.number() + 1);
-        }
         let path = self.pins.maps().join("META");
         if !path.exists() {
             return Ok(1);
@@ -351,6 +350,19 @@ fn port_setup(config: &PortConfig, ifindex: u32, declared: &VlanSet) -> PortSetu
     }
 }
 
+/// Notes in the kernel that the generation is about to be attached.
+fn note_number(generation: &Generation) -> Result<(), Error> {
+    let writing = |error| Error::aya("writing META", &error);
+    let mut map: Array<MapData, Meta> = typed(generation.map("META")?, "META")?;
+    let meta = map.get(&0, 0).map_err(writing)?;
+    let meta = Meta {
+        generation: generation.number(),
+        ..meta
+    };
+    map.set(0, meta, 0).map_err(writing)
+}
+
+/// Notes in the kernel what is in force.
 fn write_meta(running: &Running, now: SystemTime) -> Result<(), Error> {
     let mut map: Array<MapData, Meta> = typed(running.generation.map("META")?, "META")?;
     let meta = Meta {

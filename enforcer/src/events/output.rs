@@ -3,9 +3,8 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -23,9 +22,12 @@ enum Message {
 }
 
 /// The sending end of the queue to the writer.
-pub struct Output {
-    queue: Option<SyncSender<Message>>,
-    done: Option<Mutex<Receiver<()>>>,
+pub struct Output(Mutex<Option<Writer>>);
+
+/// What the sending end knows of the writer.
+struct Writer {
+    queue: SyncSender<Message>,
+    done: Receiver<()>,
 }
 
 impl Output {
@@ -35,12 +37,7 @@ impl Output {
     /// When the file cannot be opened.
     pub fn open(output: &EventOutput) -> io::Result<Self> {
         let target = match output {
-            EventOutput::None => {
-                return Ok(Self {
-                    queue: None,
-                    done: None,
-                });
-            }
+            EventOutput::None => return Ok(Self(Mutex::new(None))),
             EventOutput::Stdout => Target::Stdout,
             EventOutput::File(path) => Target::File(path.clone(), append(path)?),
         };
@@ -54,42 +51,45 @@ impl Output {
             write(target, &lines);
             drop(finished);
         })?;
-        Ok(Self {
-            queue: Some(queue),
-            done: Some(Mutex::new(done)),
-        })
+        Ok(Self(Mutex::new(Some(Writer { queue, done }))))
     }
 
     /// Hands over a line, or counts it as lost when the queue is full.
     pub fn send(&self, line: String, counts: &EventCounts) {
-        let Some(queue) = &self.queue else {
-            return;
-        };
-        match queue.try_send(Message::Line(line)) {
-            Ok(()) => EventCounts::add(&counts.written),
-            Err(_) => EventCounts::add(&counts.lost),
+        match self.try_send(Message::Line(line)) {
+            None => {}
+            Some(true) => EventCounts::add(&counts.written),
+            Some(false) => EventCounts::add(&counts.lost),
         }
     }
 
     /// Opens the file anew, after the log rotation moved it away. Waits for its turn in the queue.
     pub fn reopen(&self) {
-        if let Some(queue) = &self.queue
-            && queue.try_send(Message::Reopen).is_err()
-        {
+        if self.try_send(Message::Reopen) == Some(false) {
             tracing::warn!("the event output is too slow to be opened anew now");
         }
     }
 
     /// Has the last lines written; gives up on an output that takes none.
-    pub fn close(mut self) {
-        self.queue = None;
-        let Some(done) = self.done.take() else {
+    pub fn close(&self) {
+        let Some(Writer { queue, done }) = self.writer().take() else {
             return;
         };
-        let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        drop(queue);
         if done.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
             tracing::warn!("the event output takes no more lines; the last ones are lost");
         }
+    }
+
+    /// Whether the queue took it; `None` without an output.
+    fn try_send(&self, message: Message) -> Option<bool> {
+        self.writer()
+            .as_ref()
+            .map(|writer| writer.queue.try_send(message).is_ok())
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Option<Writer>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

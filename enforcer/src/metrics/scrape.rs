@@ -1,123 +1,32 @@
-//! Metrics: a collector that reads the kernel's counters when it is asked, so there is nothing to keep up to date.
-//!
-//! Labels come from the configuration and the policy only, never from a frame.
+//! One scrape: what the kernel's counters and the controller's state say now, as families of metrics.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use aya::Pod;
 use aya::maps::{MapData, PerCpuArray};
-use enforcer_common::abi::{Counter, Flow, FlowKey, REASONS, Stat};
+use enforcer_common::abi::{Counter, REASONS, Stat};
 use enforcer_common::verdict::{DropReason, Verdict};
-use prometheus::core::{Collector, Desc};
+use prometheus::core::Collector as _;
 use prometheus::proto::MetricFamily;
-use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{IntCounterVec, IntGaugeVec, Opts};
 
-use crate::kernel::sys;
+use super::Counted;
 use crate::state::{Counters, GenerationStatus, State, Status};
 
-/// Counting the entries of a large flow table takes a while: not more often than this.
-const COUNT_EVERY: Duration = Duration::from_secs(10);
-
-/// All metrics of an enforcer.
-pub struct Metrics {
-    registry: Registry,
-}
-
-impl Metrics {
-    /// Metrics that read `state` at each scrape.
-    ///
-    /// # Errors
-    /// Never in practice: a defect in the names below.
-    pub fn new(state: Arc<State>) -> prometheus::Result<Self> {
-        let registry = Registry::new();
-        registry.register(Box::new(EnforcerCollector::new(state)?))?;
-        Ok(Self { registry })
-    }
-
-    /// The metrics page, in Prometheus text format.
-    pub fn page(&self) -> prometheus::Result<String> {
-        TextEncoder::new().encode_to_string(&self.registry.gather())
-    }
-}
-
-struct EnforcerCollector {
-    state: Arc<State>,
-    /// One description, so that the registry takes the collector.
-    info: IntGaugeVec,
-    flows: Mutex<Counted>,
-}
-
-/// Entries of the flow tables, as counted last.
-#[derive(Default)]
-struct Counted {
-    at: Option<Instant>,
-    flows: Option<u64>,
-    half_open: Option<u64>,
-}
-
 /// A scrape in the making.
-#[derive(Default)]
-struct Scrape(Vec<MetricFamily>);
-
-impl EnforcerCollector {
-    fn new(state: Arc<State>) -> prometheus::Result<Self> {
-        let opts = Opts::new("enforcer_build_info", "Always 1; the labels say what is running.");
-        let info = IntGaugeVec::new(opts, &["version", "abi"])?;
-        let abi = enforcer_common::abi::ABI_VERSION.to_string();
-        info.with_label_values(&[env!("CARGO_PKG_VERSION"), abi.as_str()])
-            .set(1);
-        Ok(Self {
-            state,
-            info,
-            flows: Mutex::default(),
-        })
-    }
-}
-
-impl Collector for EnforcerCollector {
-    fn desc(&self) -> Vec<&Desc> {
-        self.info.desc()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let status = self.state.status().clone();
-        let mut scrape = Scrape(self.info.collect());
-        scrape.controller(&status);
-        scrape.ports(&status);
-        scrape.output(&self.state);
-        if let (Some(counters), Some(generation)) = (self.state.counters(), &status.generation) {
-            scrape.policy(generation);
-            scrape.frames(counters, generation);
-            scrape.drops(counters, generation);
-            scrape.rules(counters, generation);
-            scrape.stats(counters);
-            let mut counted = self.flows.lock().unwrap_or_else(PoisonError::into_inner);
-            counted.refresh(counters);
-            scrape.tables(&self.state, generation, &counted);
-        }
-        scrape.0
-    }
-}
-
-impl Counted {
-    fn refresh(&mut self, counters: &Counters) {
-        if self.at.is_some_and(|at| at.elapsed() < COUNT_EVERY) {
-            return;
-        }
-        self.at = Some(Instant::now());
-        self.flows = count(&counters.flows);
-        self.half_open = count(&counters.half_open);
-    }
-}
-
-fn count(map: &MapData) -> Option<u64> {
-    use std::os::fd::AsFd as _;
-    sys::count_entries::<FlowKey, Flow>(map.fd().as_fd()).ok()
-}
+pub(super) struct Scrape(Vec<MetricFamily>);
 
 impl Scrape {
+    /// A scrape that starts with these.
+    pub(super) fn new(families: Vec<MetricFamily>) -> Self {
+        Self(families)
+    }
+
+    /// All that was gathered.
+    pub(super) fn families(self) -> Vec<MetricFamily> {
+        self.0
+    }
+
     fn counters<const N: usize>(
         &mut self,
         name: &str,
@@ -150,7 +59,7 @@ impl Scrape {
         self.0.extend(family.collect());
     }
 
-    fn controller(&mut self, status: &Status) {
+    pub(super) fn controller(&mut self, status: &Status) {
         self.gauges(
             "enforcer_ready",
             "Whether /readyz says yes.",
@@ -183,7 +92,7 @@ impl Scrape {
         }
     }
 
-    fn ports(&mut self, status: &Status) {
+    pub(super) fn ports(&mut self, status: &Status) {
         let ports = &status.ports;
         self.gauges(
             "enforcer_port_attached",
@@ -208,7 +117,7 @@ impl Scrape {
         );
     }
 
-    fn output(&mut self, state: &State) {
+    pub(super) fn output(&mut self, state: &State) {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         self.counters(
             "enforcer_events_written_total",
@@ -230,7 +139,7 @@ impl Scrape {
         );
     }
 
-    fn policy(&mut self, generation: &GenerationStatus) {
+    pub(super) fn policy(&mut self, generation: &GenerationStatus) {
         self.gauges(
             "enforcer_policy_generation",
             "Number of the policy generation in force.",
@@ -251,7 +160,7 @@ impl Scrape {
         );
     }
 
-    fn frames(&mut self, counters: &Counters, generation: &GenerationStatus) {
+    pub(super) fn frames(&mut self, counters: &Counters, generation: &GenerationStatus) {
         let mut frames = Vec::new();
         let mut bytes = Vec::new();
         for (port, slot) in &generation.slots.ports {
@@ -274,7 +183,7 @@ impl Scrape {
     }
 
     /// Drops by zone and reason; what never occurred is left out.
-    fn drops(&mut self, counters: &Counters, generation: &GenerationStatus) {
+    pub(super) fn drops(&mut self, counters: &Counters, generation: &GenerationStatus) {
         let verdicts = [Verdict::Drop, Verdict::WouldDrop];
         let mut samples = Vec::new();
         for (zone, slot) in &generation.slots.zones {
@@ -297,7 +206,7 @@ impl Scrape {
         );
     }
 
-    fn rules(&mut self, counters: &Counters, generation: &GenerationStatus) {
+    pub(super) fn rules(&mut self, counters: &Counters, generation: &GenerationStatus) {
         let mut hits = Vec::new();
         let mut bytes = Vec::new();
         for (rule, slot) in &generation.slots.rules {
@@ -319,7 +228,7 @@ impl Scrape {
         );
     }
 
-    fn stats(&mut self, counters: &Counters) {
+    pub(super) fn stats(&mut self, counters: &Counters) {
         let stats = [
             (
                 Stat::EventSent,
@@ -358,7 +267,7 @@ impl Scrape {
         }
     }
 
-    fn tables(&mut self, state: &State, generation: &GenerationStatus, counted: &Counted) {
+    pub(super) fn tables(&mut self, state: &State, generation: &GenerationStatus, counted: &Counted) {
         let sizes = &state.sizes;
         let slots = &generation.slots;
         let mut entries: Vec<_> = generation
@@ -409,42 +318,4 @@ fn sum(map: &PerCpuArray<MapData, Counter>, index: u32) -> Counter {
             packets: sum.packets + counter.packets,
             bytes: sum.bytes + counter.bytes,
         })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::state::tests::{make_ready, state};
-
-    #[test]
-    fn the_page_tells_of_a_controller_without_a_policy() {
-        let state = Arc::new(state());
-        let page = Metrics::new(Arc::clone(&state)).unwrap().page().unwrap();
-        for line in [
-            "enforcer_ready 0",
-            "enforcer_port_attached{port=\"trunk0\"} 0",
-            "enforcer_reloads_total{result=\"failure\"} 0",
-            "enforcer_events_output_lost_total 0",
-        ] {
-            assert!(page.contains(&format!("{line}\n")), "{line} is missing:\n{page}");
-        }
-        assert!(page.contains("enforcer_build_info{abi="), "{page}");
-        assert!(!page.contains("enforcer_policy_generation"), "{page}");
-    }
-
-    #[test]
-    fn the_page_follows_the_state() {
-        let state = Arc::new(state());
-        let metrics = Metrics::new(Arc::clone(&state)).unwrap();
-        state.update(make_ready);
-        let page = metrics.page().unwrap();
-        for line in [
-            "enforcer_ready 1",
-            "enforcer_xdp_mode{mode=\"native\",port=\"trunk1\"} 1",
-            "enforcer_last_reload_successful 1",
-            "enforcer_last_reload_timestamp_seconds 17",
-        ] {
-            assert!(page.contains(&format!("{line}\n")), "{line} is missing:\n{page}");
-        }
-    }
 }

@@ -1,0 +1,115 @@
+//! Which counter slots a generation counts in.
+
+use std::collections::BTreeSet;
+
+use aya::maps::{Array, PerCpuArray, PerCpuValues};
+use enforcer_common::abi::{Counter, Name, REASONS};
+
+use super::{Generation, LoadOptions, typed};
+use crate::kernel::error::Error;
+use crate::kernel::fill::read;
+use crate::kernel::shared::VERDICTS;
+use crate::kernel::slots::{self, Assignment};
+
+/// The names that a generation counts by, with their slots, each list in the order of the policy's numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SlotNames {
+    /// By zone number.
+    pub zones: Vec<(String, u32)>,
+    /// By rule id.
+    pub rules: Vec<(String, u32)>,
+    /// In the order of the configuration.
+    pub ports: Vec<(String, u32)>,
+}
+
+impl Generation {
+    /// Gives every zone, rule and port a counter slot by its name.
+    pub(super) fn assign_slots(&mut self, options: &LoadOptions<'_>) -> Result<(), Error> {
+        let names = &options.tables.names;
+        let zones: Vec<&str> = names.zones.iter().map(String::as_str).collect();
+        let rules: Vec<&str> = names.rules.iter().map(|rule| rule.name.as_str()).collect();
+        let ports: Vec<&str> = options.ports.iter().map(|port| port.name.as_str()).collect();
+        let none = SlotNames::default();
+        let running = options.running.unwrap_or(&none);
+        let zone_counters = REASONS as u32 * 2;
+        self.slots = SlotNames {
+            zones: self.slots_of(&ZONES, &zones, &running.zones, zone_counters)?,
+            rules: self.slots_of(&RULES, &rules, &running.rules, 1)?,
+            ports: self.slots_of(&PORTS, &ports, &running.ports, VERDICTS)?,
+        };
+        Ok(())
+    }
+
+    /// Slots of one kind of name; `width` counters belong to a slot.
+    fn slots_of(
+        &mut self,
+        kind: &Kind,
+        names: &[&str],
+        running: &[(String, u32)],
+        width: u32,
+    ) -> Result<Vec<(String, u32)>, Error> {
+        let mut map: Array<_, Name> = typed(self.map(kind.names)?, kind.names)?;
+        let held: Vec<String> = read(&map, kind.names, map.len() as usize)?
+            .iter()
+            .map(slots::decode)
+            .collect();
+        let running: BTreeSet<&str> = running.iter().map(|(name, _)| name.as_str()).collect();
+        let assignment = slots::assign(&held, names, &running, kind.what, kind.setting)?;
+        self.zero(kind.counters, &assignment, width)?;
+        for (slot, name) in &assignment.taken {
+            map.set(*slot, slots::encode(name), 0)
+                .map_err(|error| Error::aya(format!("writing {}", kind.names), &error))?;
+        }
+        Ok(names
+            .iter()
+            .map(|&name| name.to_owned())
+            .zip(assignment.slots)
+            .collect())
+    }
+
+    /// Sets the counters of recycled slots to zero.
+    fn zero(&self, map: &str, assignment: &Assignment, width: u32) -> Result<(), Error> {
+        if assignment.recycled.is_empty() {
+            return Ok(());
+        }
+        let mut counters: PerCpuArray<_, Counter> = typed(self.map(map)?, map)?;
+        let cpus = aya::util::nr_cpus().map_err(|(path, error)| Error::system(format!("reading {path}"), error))?;
+        for slot in &assignment.recycled {
+            for index in slot * width..(slot + 1) * width {
+                let zero = PerCpuValues::try_from(vec![Counter::default(); cpus])
+                    .map_err(|error| Error::system("counting CPUs", error))?;
+                counters
+                    .set(index, zero, 0)
+                    .map_err(|error| Error::aya(format!("writing {map}"), &error))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A kind of name that counters are kept by.
+struct Kind {
+    names: &'static str,
+    counters: &'static str,
+    what: &'static str,
+    setting: &'static str,
+}
+
+const ZONES: Kind = Kind {
+    names: "NAMES_ZONES",
+    counters: "DROP_COUNTERS",
+    what: "zones",
+    setting: "zone_slots",
+};
+const RULES: Kind = Kind {
+    names: "NAMES_RULES",
+    counters: "RULE_COUNTERS",
+    what: "rules",
+    setting: "rule_slots",
+};
+const PORTS: Kind = Kind {
+    names: "NAMES_PORTS",
+    counters: "PORT_COUNTERS",
+    what: "ports",
+    setting: "port_slots",
+};
