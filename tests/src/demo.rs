@@ -6,6 +6,7 @@ pub mod hospital;
 pub mod judge;
 pub mod scenario;
 pub mod step;
+pub mod survival;
 
 use std::process::ExitCode;
 use std::thread;
@@ -18,6 +19,7 @@ use crate::lab::{Config, Enforcer, Lab};
 
 use display::Display;
 use hospital::Hospital;
+use step::Chapter;
 
 /// No demo takes longer than this, whatever goes wrong.
 const LIMIT: Duration = Duration::from_secs(90);
@@ -61,18 +63,28 @@ fn show() -> Result<bool> {
         "Enforcing policies/ in native XDP after {} ms.",
         started.elapsed().as_millis()
     ));
-    let (mut steps, mut wrong) = (0, 0);
-    for chapter in scenario::chapters() {
+    let (mut tried, mut wrong) = (0, 0);
+    let chapters = scenario::chapters();
+    for chapter in &chapters {
         display.heading(chapter.title);
         for step in &chapter.steps {
             let began = Instant::now();
             let finding = judge::try_step(&hospital.lab, &enforcer, step).with_context(|| step.title)?;
             display.finding(step, &finding, began.elapsed());
-            steps += 1;
+            tried += 1;
             wrong += usize::from(!finding.wrong.is_empty());
         }
     }
+    display.heading("The controller is killed");
+    let first = |chapter: &'_ Chapter| chapter.steps[0].clone();
+    let steps = [first(&chapters[0]), first(&chapters[2])];
+    let (enforcer, checks) = survival::kill_and_adopt(&hospital.lab, enforcer, &steps.each_ref())?;
+    for check in &checks {
+        display.check(&check.title, &check.wrong);
+        tried += 1;
+        wrong += usize::from(!check.wrong.is_empty());
+    }
     display.metrics(&enforcer.metrics()?);
-    display.summary(steps, wrong, started.elapsed());
+    display.summary(tried, wrong, started.elapsed());
     Ok(wrong == 0)
 }

@@ -45,5 +45,5 @@ pub use plan::{Device, Lab, Plan};
 pub use process::{Output, Process, Signal};
 pub use service::Service;
 pub use stream::Stream;
-pub use sys::{Offload, PacketSocket, set_offload, vlan_offload};
+pub use sys::{Offload, PacketSocket, set_offload};
 pub use trunk::Gateway;

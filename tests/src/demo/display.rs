@@ -71,6 +71,15 @@ impl Display {
         }
     }
 
+    /// Something that was looked at, and why it is not as it should be, if so.
+    pub fn check(self, title: &str, wrong: &str) {
+        if wrong.is_empty() {
+            println!("  {} {title}", self.paint(GREEN, "right   "));
+        } else {
+            println!("  {} {title}: {wrong}", self.paint("1;31", "WRONG   "));
+        }
+    }
+
     /// What the metrics page says after all of it.
     pub fn metrics(self, metrics: &Metrics) {
         self.heading("Frames by verdict, as the metrics count them");

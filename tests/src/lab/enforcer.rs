@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::Value;
 
 use super::http::HttpResponse;
-use super::{Metrics, Namespace, Process, Signal, http_get};
+use super::{Metrics, Namespace, Offload, Process, Signal, http_get, set_offload};
 
 /// How long a start or a reload may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -103,11 +103,11 @@ impl<'a> Enforcer<'a> {
     /// The configuration file, in the gateway's private /run.
     pub const CONFIG: &'static str = "/run/enforcer.toml";
     /// The metric that counts frames by port and verdict.
-    pub const PORT_FRAMES: &'static str = "enforcer_port_frames_total";
+    pub const PORT_FRAMES: &'static str = "enforcer_frames_total";
     /// The metric that counts refused frames by zone, reason and verdict.
-    pub const DROPPED_FRAMES: &'static str = "enforcer_dropped_frames_total";
+    pub const DROPPED_FRAMES: &'static str = "enforcer_drops_total";
     /// The metric that counts frames by rule.
-    pub const RULE_FRAMES: &'static str = "enforcer_rule_frames_total";
+    pub const RULE_FRAMES: &'static str = "enforcer_rule_hits_total";
     /// The metric with the number of the policy generation.
     pub const GENERATION: &'static str = "enforcer_policy_generation";
 
@@ -116,6 +116,14 @@ impl<'a> Enforcer<'a> {
         configure(gateway, config)?;
         let mut enforcer = Self::spawn(gateway)?;
         enforcer.wait_until_ready()?;
+        // XDP on a veth switches GRO on, and a kernel with 802.1Q then merges the segments that the router forwards.
+        let split = || {
+            config
+                .ports
+                .iter()
+                .try_for_each(|port| set_offload(port, Offload::Merge, false))
+        };
+        gateway.enter(split).context("cannot switch off GRO")?;
         Ok(enforcer)
     }
 
@@ -187,7 +195,7 @@ impl<'a> Enforcer<'a> {
                     self.process.errors().text()
                 );
             }
-            std::thread::sleep(Duration::from_millis(1));
+            std::thread::sleep(Duration::from_millis(5));
         }
         Ok(())
     }

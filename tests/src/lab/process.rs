@@ -16,6 +16,8 @@ use super::sys::send_signal;
 pub enum Signal {
     /// Read the policy again.
     Hangup,
+    /// Ctrl-C.
+    Interrupt,
     /// End cleanly.
     Terminate,
     /// Die at once, without a chance to do anything.
@@ -61,10 +63,16 @@ impl Process {
     pub fn signal(&self, signal: Signal) -> Result<()> {
         let number = match signal {
             Signal::Hangup => libc::SIGHUP,
+            Signal::Interrupt => libc::SIGINT,
             Signal::Terminate => libc::SIGTERM,
             Signal::Kill => libc::SIGKILL,
         };
         send_signal(self.child.id(), number).context("cannot send a signal")
+    }
+
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Whether it still runs.

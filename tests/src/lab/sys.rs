@@ -9,7 +9,7 @@ use std::ffi::CString;
 use std::io;
 
 pub(super) use namespace::{Mount, enter, in_namespaces, new_mounts, new_network, send_signal};
-pub use offload::{Offload, set_offload, vlan_offload};
+pub use offload::{Offload, set_offload};
 pub use packet_socket::PacketSocket;
 pub(super) use packet_socket::readable;
 pub(super) use tap::open_tap;

@@ -12,12 +12,8 @@ use super::{check, interface_request};
 pub enum Offload {
     /// `txvlan`: a tag waits beside the frame for the hardware to put it in, and a veth hands it over beside the frame.
     TransmitVlan,
-    /// `rxvlan`: the hardware takes the tag out.
-    ReceiveVlan,
     /// `gro`: received segments are merged.
     Merge,
-    /// `tx`: checksums are left to the hardware.
-    TransmitChecksum,
 }
 
 #[repr(C)]
@@ -29,9 +25,7 @@ struct EthtoolValue {
 const GET_FLAGS: u32 = 0x25;
 const SET_FLAGS: u32 = 0x26;
 const SET_GRO: u32 = 0x2c;
-const SET_TRANSMIT_CHECKSUM: u32 = 0x17;
 const FLAG_TRANSMIT_VLAN: u32 = 1 << 7;
-const FLAG_RECEIVE_VLAN: u32 = 1 << 8;
 
 /// Switches an offload of an interface in the network namespace of the calling thread.
 pub fn set_offload(interface: &str, offload: Offload, on: bool) -> io::Result<()> {
@@ -41,23 +35,7 @@ pub fn set_offload(interface: &str, offload: Offload, on: bool) -> io::Result<()
     };
     match offload {
         Offload::TransmitVlan => set_flag(interface, FLAG_TRANSMIT_VLAN, on),
-        Offload::ReceiveVlan => set_flag(interface, FLAG_RECEIVE_VLAN, on),
         Offload::Merge => ethtool(interface, &mut value(SET_GRO)),
-        Offload::TransmitChecksum => ethtool(interface, &mut value(SET_TRANSMIT_CHECKSUM)),
-    }
-}
-
-/// Whether a VLAN offload of an interface is on; only the two VLAN offloads can be asked for.
-pub fn vlan_offload(interface: &str, offload: Offload) -> io::Result<bool> {
-    let mut flags = EthtoolValue {
-        command: GET_FLAGS,
-        value: 0,
-    };
-    ethtool(interface, &mut flags)?;
-    match offload {
-        Offload::TransmitVlan => Ok(flags.value & FLAG_TRANSMIT_VLAN != 0),
-        Offload::ReceiveVlan => Ok(flags.value & FLAG_RECEIVE_VLAN != 0),
-        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a VLAN offload")),
     }
 }
 

@@ -1,0 +1,60 @@
+//! The demo as `cargo xtask demo` runs it. Wants to be root.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use enforcer_tests::lab::{Process, Signal};
+
+fn demo() -> Result<Process> {
+    Process::start(Command::new(env!("CARGO_BIN_EXE_demo")))
+}
+
+#[test]
+fn every_verdict_is_right() -> Result<()> {
+    let mut demo = demo()?;
+    let status = demo.wait(Duration::from_mins(1))?;
+    let (output, errors) = (demo.output().text(), demo.errors().text());
+    assert_eq!(status.code(), Some(0), "{output}\n{errors}");
+    assert!(!output.contains('\x1b'), "no colour without a terminal");
+    Ok(())
+}
+
+#[test]
+fn an_interrupted_demo_leaves_nothing_behind() -> Result<()> {
+    let mut demo = demo()?;
+    let passed = |line: &str| line.contains("passed").then_some(());
+    demo.output()
+        .wait_for(0, Duration::from_secs(30), passed)
+        .context("the demo does not get going")?;
+    let children = children_of(demo.id())?;
+    assert!(!children.is_empty(), "the enforcer runs");
+    demo.signal(Signal::Interrupt)?;
+    demo.wait(Duration::from_secs(5))?;
+    for _ in 0..100 {
+        if children.iter().all(|child| !is_alive(*child)) {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("the enforcer outlives the demo");
+}
+
+/// The children of a process.
+fn children_of(process: u32) -> Result<BTreeSet<u32>> {
+    let tasks = fs::read_dir(format!("/proc/{process}/task"))?;
+    let mut children = BTreeSet::new();
+    for task in tasks {
+        let list = fs::read_to_string(task?.path().join("children"))?;
+        children.extend(list.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+    }
+    Ok(children)
+}
+
+fn is_alive(process: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/stat"));
+    // The state follows the name in brackets; a zombie has let go of everything.
+    status.is_ok_and(|text| !text.rsplit(')').next().unwrap_or("").trim_start().starts_with('Z'))
+}
