@@ -6,6 +6,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use serde_json::{Value, json};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{self, Config};
 use crate::control::{self, CallError, Verb};
@@ -338,21 +342,29 @@ fn prefixed(message: &str) -> String {
 
 fn start_log(level: LogLevel) {
     let level = match level {
-        LogLevel::Error => tracing::Level::ERROR,
-        LogLevel::Warn => tracing::Level::WARN,
-        LogLevel::Info => tracing::Level::INFO,
-        LogLevel::Debug => tracing::Level::DEBUG,
-        LogLevel::Trace => tracing::Level::TRACE,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
     };
-    let log = tracing_subscriber::fmt()
-        .with_max_level(level)
+    // The loader tells every relocation, and warns in hundreds of lines of type information that the kernel does not
+    // take but does without.
+    let loader = if level == LevelFilter::TRACE {
+        level
+    } else {
+        LevelFilter::ERROR
+    };
+    let filter = Targets::new().with_default(level).with_target("aya", loader);
+    let lines = fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(colour())
         .with_target(false);
+    let log = tracing_subscriber::registry().with(filter);
     // The journal puts the time in front by itself.
     if std::env::var_os("JOURNAL_STREAM").is_some() {
-        log.without_time().init();
+        log.with(lines.without_time()).init();
     } else {
-        log.init();
+        log.with(lines).init();
     }
 }
