@@ -1,137 +1,18 @@
-//! `enforcer run` and the commands around it, against real interfaces: what goes wrong is said, and leaves nothing
-//! half-attached. Needs root.
+//! `enforcer run`, `reload`, `status` and `detach` against real interfaces. Needs root.
+
+mod gateway;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
-use enforcer_tests::lab::enforcer::{binary, configure, repository, run};
-use enforcer_tests::lab::{Config, Enforcer, Namespace, PacketSocket, Signal};
+use anyhow::{Context as _, Result};
+use enforcer_tests::lab::enforcer::{binary, configure, repository};
+use enforcer_tests::lab::{Enforcer, PacketSocket, Process, Signal};
+use gateway::{GOOD, Gateway, PATIENCE, eventually};
 use serde_json::Value;
 use tempfile::TempDir;
-
-const PATIENCE: Duration = Duration::from_secs(20);
-const LINKS: &str = "/sys/fs/bpf/enforcer/v1/links";
-const GOOD: &str = "zones:\n  pumps: {vlan: 110, subnets: [10.10.110.0/24], mode: enforce}\n  \
-                    servers: {vlan: 20, subnets: [10.20.0.0/16], mode: enforce}\n\
-                    rules:\n  pumps-to-servers: {from: pumps, to: servers, services: [tcp/443], action: allow}\n";
-
-/// A gateway with ports `trunk0` and `trunk1`, their other ends `switch0` and `switch1`, and a policy.
-struct Gateway {
-    namespace: Namespace,
-    policy: TempDir,
-}
-
-impl Gateway {
-    fn new() -> Result<Self> {
-        let namespace = Namespace::gateway("gateway")?;
-        for number in 0..2 {
-            namespace.ip(&format!("link add trunk{number} type veth peer name switch{number}"))?;
-            namespace.ip(&format!("link set trunk{number} up"))?;
-            namespace.ip(&format!("link set switch{number} up"))?;
-        }
-        let gateway = Self {
-            namespace,
-            policy: TempDir::new()?,
-        };
-        gateway.write_policy(GOOD)?;
-        Ok(gateway)
-    }
-
-    fn write_policy(&self, text: &str) -> Result<()> {
-        Ok(fs::write(self.policy.path().join("policy.yaml"), text)?)
-    }
-
-    fn config(&self, ports: &[&str]) -> Config {
-        Config::new(ports, self.policy.path())
-    }
-
-    fn start(&self, ports: &[&str]) -> Result<Enforcer<'_>> {
-        Enforcer::start(&self.namespace, &self.config(ports))
-    }
-
-    /// Runs a command to its end: its exit code, and what it printed on standard output and error.
-    fn run(&self, arguments: &[&str]) -> Result<(i32, String, String)> {
-        let output = run(&self.namespace, arguments)?;
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        let code = output.status.code().context("ended by a signal")?;
-        Ok((code, text(output.stdout), text(output.stderr)))
-    }
-
-    /// Starts an enforcer that must not come up: its exit code and complaint.
-    fn refused(&self, config: &Config) -> Result<(i32, String)> {
-        configure(&self.namespace, config)?;
-        let (code, _, complaint) = self.run(&["run", "--config", Enforcer::CONFIG])?;
-        Ok((code, complaint))
-    }
-
-    /// The command with this gateway's configuration.
-    fn command(&self, verb: &str) -> Result<(i32, String, String)> {
-        self.run(&[verb, "--config", Enforcer::CONFIG])
-    }
-
-    /// Number of the XDP program on an interface.
-    fn program(&self, interface: &str) -> Result<Option<u32>> {
-        let shown = self.tool("ip", &["-o", "link", "show", "dev", interface])?;
-        let id = shown
-            .split_once("prog/xdp id ")
-            .and_then(|(_, rest)| rest.split_whitespace().next());
-        Ok(id.map(str::parse).transpose()?)
-    }
-
-    /// Whether a feature of an interface is on.
-    fn feature(&self, interface: &str, feature: &str) -> Result<bool> {
-        let shown = self.tool("ethtool", &["-k", interface])?;
-        let line = shown.lines().find(|line| line.trim().starts_with(feature));
-        Ok(line
-            .with_context(|| format!("no {feature} in {shown}"))?
-            .contains(": on"))
-    }
-
-    fn tool(&self, program: &str, arguments: &[&str]) -> Result<String> {
-        let output = self.namespace.command(program).args(arguments).output()?;
-        ensure!(
-            output.status.success(),
-            "{program} {arguments:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Ok(String::from_utf8(output.stdout)?)
-    }
-
-    /// The ports whose links are pinned.
-    fn pinned(&self) -> Vec<String> {
-        self.namespace.enter(|| {
-            let entries = fs::read_dir(LINKS).into_iter().flatten().flatten();
-            let mut names: Vec<_> = entries
-                .map(|entry| entry.file_name().to_string_lossy().into_owned())
-                .collect();
-            names.sort();
-            names
-        })
-    }
-
-    /// Nothing of an enforcer is left.
-    fn assert_untouched(&self) -> Result<()> {
-        for port in ["trunk0", "trunk1"] {
-            assert_eq!(self.program(port)?, None, "{port}");
-        }
-        assert!(self.feature("switch0", "tx-vlan-offload")?, "the offload is as it was");
-        assert_eq!(self.pinned(), [""; 0]);
-        Ok(())
-    }
-}
-
-fn eventually(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
-    let end = Instant::now() + PATIENCE;
-    while !holds()? {
-        ensure!(Instant::now() < end, "not within {PATIENCE:?}: {what}");
-        thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
-}
 
 #[test]
 fn attach_reload_and_detach_leave_the_machine_as_it_was() -> Result<()> {
@@ -256,128 +137,6 @@ fn the_end_by_signal_keeps_or_ends_enforcement_as_configured() -> Result<()> {
 }
 
 #[test]
-fn a_missing_interface_is_named() -> Result<()> {
-    let gateway = Gateway::new()?;
-    let (code, text) = gateway.refused(&gateway.config(&["trunk0", "trunk7"]))?;
-    assert_eq!(
-        (code, text.contains("there is no interface trunk7")),
-        (2, true),
-        "{text}"
-    );
-    gateway.assert_untouched()
-}
-
-/// Puts a foreign XDP program on an interface, and returns its number.
-fn occupy(gateway: &Gateway, interface: &str) -> Result<u32> {
-    let mut ebpf = aya::EbpfLoader::new().load(enforcer::object::OBJECT)?;
-    let program: &mut aya::programs::Xdp = ebpf.program_mut("jiffies").context("jiffies")?.try_into()?;
-    program.load()?;
-    let id = program.info()?.id();
-    let attached = gateway.namespace.enter(|| -> Result<()> {
-        let link = program.attach(interface, aya::programs::XdpMode::Driver)?;
-        // The link has to outlive this function: pinned in the gateway, beside the enforcer's directory.
-        let link: aya::programs::links::FdLink = program.take_link(link)?.try_into()?;
-        link.pin("/sys/fs/bpf/foreign")?;
-        Ok(())
-    });
-    attached.map(|()| id)
-}
-
-#[test]
-fn an_occupied_hook_is_refused_and_no_port_is_half_attached() -> Result<()> {
-    let gateway = Gateway::new()?;
-    let foreign = occupy(&gateway, "trunk1")?;
-    let (code, text) = gateway.refused(&gateway.config(&["trunk0", "trunk1"]))?;
-    assert_eq!(code, 2, "{text}");
-    assert!(
-        text.contains(&format!("trunk1 already runs XDP program {foreign}")),
-        "{text}"
-    );
-    assert_eq!(gateway.program("trunk0")?, None, "rolled back");
-    assert_eq!(gateway.program("trunk1")?, Some(foreign), "not ours to remove");
-    assert_eq!(gateway.pinned(), [""; 0]);
-    assert!(gateway.feature("switch0", "tx-vlan-offload")?);
-    Ok(())
-}
-
-#[test]
-fn a_failed_start_puts_back_what_an_earlier_controller_left() -> Result<()> {
-    let gateway = Gateway::new()?;
-    gateway.start(&["trunk0"])?.kill()?;
-    let left = gateway.program("trunk0")?;
-    occupy(&gateway, "trunk1")?;
-    let (code, text) = gateway.refused(&gateway.config(&["trunk0", "trunk1"]))?;
-    assert_eq!((code, text.contains("trunk1 already runs")), (2, true), "{text}");
-    assert_eq!(gateway.program("trunk0")?, left, "the earlier program runs again");
-    assert!(
-        !gateway.feature("switch0", "tx-vlan-offload")?,
-        "and still needs its tags"
-    );
-    Ok(())
-}
-
-#[test]
-fn a_port_in_use_is_found_before_anything_is_attached() -> Result<()> {
-    let gateway = Gateway::new()?;
-    let _taken = gateway
-        .namespace
-        .enter(|| std::net::TcpListener::bind("127.0.0.1:9469"))?;
-    let (code, text) = gateway.refused(&gateway.config(&["trunk0"]))?;
-    assert_eq!(
-        (code, text.contains("cannot serve metrics at 127.0.0.1:9469")),
-        (2, true),
-        "{text}"
-    );
-    gateway.assert_untouched()
-}
-
-#[test]
-fn bad_configurations_and_policies_are_refused_with_their_place() -> Result<()> {
-    let gateway = Gateway::new()?;
-    let mut config = gateway.config(&["trunk0"]);
-    config.settings = "keep_enforcing = true".into();
-    let (code, text) = gateway.refused(&config)?;
-    assert_eq!((code, text.contains("enforcer.toml:")), (1, true), "{text}");
-
-    gateway.write_policy("zones: {a: {vlan: 1, subnets: [10.0.0.0/8]}, b: {vlan: 2, subnets: [10.0.0.0/8]}}\n")?;
-    let (code, text) = gateway.refused(&gateway.config(&["trunk0"]))?;
-    assert_eq!((code, text.contains("policy.yaml:1:")), (1, true), "{text}");
-    gateway.assert_untouched()
-}
-
-#[test]
-fn without_capabilities_it_says_which() -> Result<()> {
-    let gateway = Gateway::new()?;
-    configure(&gateway.namespace, &gateway.config(&["trunk0"]))?;
-    let binary = binary()?;
-    let output = gateway
-        .namespace
-        .command("setpriv")
-        .args(["--bounding-set=-all", "--inh-caps=-all"])
-        .arg(binary)
-        .args(["run", "--config", Enforcer::CONFIG])
-        .output()?;
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{text}");
-    assert!(text.contains("CAP_BPF") && text.contains("not permitted"), "{text}");
-    gateway.assert_untouched()
-}
-
-#[test]
-fn a_second_controller_is_refused() -> Result<()> {
-    let gateway = Gateway::new()?;
-    let enforcer = gateway.start(&["trunk0"])?;
-    let (code, _, text) = gateway.command("run")?;
-    assert_eq!(
-        (code, text.contains("another enforcer is at work")),
-        (2, true),
-        "{text}"
-    );
-    assert_eq!(enforcer.get("/readyz")?.status, 200);
-    Ok(())
-}
-
-#[test]
 fn an_interface_that_is_made_anew_gets_the_program_again() -> Result<()> {
     let gateway = Gateway::new()?;
     let enforcer = gateway.start(&["trunk0", "trunk1"])?;
@@ -408,27 +167,6 @@ fn a_port_that_is_not_configured_any_more_is_detached_at_the_next_start() -> Res
     let _enforcer = gateway.start(&["trunk1"])?;
     assert_eq!(gateway.program("trunk0")?, None);
     assert_eq!(gateway.pinned(), ["trunk1"]);
-    Ok(())
-}
-
-#[test]
-fn another_mode_for_a_port_that_runs_is_refused_and_generic_works_from_the_start() -> Result<()> {
-    let gateway = Gateway::new()?;
-    gateway.start(&["trunk0"])?.kill()?;
-    let mut config = gateway.config(&["trunk0"]);
-    config.port_settings = "mode = 'generic'".into();
-    let (code, text) = gateway.refused(&config)?;
-    assert_eq!(
-        (code, text.contains("native mode and is configured for generic mode")),
-        (2, true),
-        "{text}"
-    );
-    assert_eq!(gateway.command("detach")?.0, 0);
-    let enforcer = Enforcer::start(&gateway.namespace, &config)?;
-    let mode = enforcer
-        .metrics()?
-        .sum("enforcer_xdp_mode", &[("port", "trunk0"), ("mode", "generic")]);
-    assert!((mode - 1.0).abs() < 0.1);
     Ok(())
 }
 
@@ -477,5 +215,73 @@ fn every_metric_is_documented_and_every_documented_metric_exists() -> Result<()>
         .context("the table")?;
     let documented: BTreeSet<&str> = table.split('`').filter(|word| word.starts_with("enforcer_")).collect();
     assert_eq!(exported, documented);
+    Ok(())
+}
+
+#[test]
+fn the_service_manager_is_told_of_start_reload_watchdog_and_end() -> Result<()> {
+    let gateway = Gateway::new()?;
+    configure(&gateway.namespace, &gateway.config(&["trunk0"]))?;
+    let folder = TempDir::new()?;
+    let path = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&path)?;
+    manager.set_read_timeout(Some(PATIENCE))?;
+    let told = || -> Result<String> {
+        let mut message = [0; 4096];
+        let length = manager.recv(&mut message).context("nothing was told")?;
+        Ok(String::from_utf8_lossy(&message[..length]).into_owned())
+    };
+    let until = |word: &str| -> Result<String> {
+        loop {
+            let message = told()?;
+            if message.contains(word) {
+                return Ok(message);
+            }
+        }
+    };
+    let mut command = gateway.namespace.command(binary()?);
+    command.args(["run", "--config", Enforcer::CONFIG]);
+    command.env("NOTIFY_SOCKET", &path);
+    let mut process = Process::start(command)?;
+
+    assert!(until("READY=1")?.contains("STATUS=enforcing generation 1 on trunk0"));
+    until("WATCHDOG=1")?;
+    process.signal(Signal::Hangup)?;
+    assert!(until("RELOADING=1")?.contains("MONOTONIC_USEC="));
+    assert!(until("READY=1")?.contains("generation 2"));
+    process.signal(Signal::Terminate)?;
+    until("STOPPING=1")?;
+    assert!(process.wait(PATIENCE)?.success());
+    Ok(())
+}
+
+#[test]
+fn events_go_to_a_file_that_is_opened_anew_on_a_hangup() -> Result<()> {
+    let gateway = Gateway::new()?;
+    let folder = TempDir::new()?;
+    let (file, rotated) = (folder.path().join("events"), folder.path().join("events.1"));
+    let mut config = gateway.config(&["trunk0"]);
+    config.settings = format!("events.output = 'file'\nevents.path = '{}'", file.display());
+    let enforcer = Enforcer::start(&gateway.namespace, &config)?;
+    let switch = gateway.namespace.enter(|| PacketSocket::open("switch0"))?;
+    let event = |path: &Path| -> Result<Value> {
+        switch.send(&[0xff; 64])?;
+        eventually("a line", || {
+            Ok(fs::read_to_string(path).is_ok_and(|text| text.ends_with('\n')))
+        })?;
+        let text = fs::read_to_string(path)?;
+        Ok(serde_json::from_str(text.lines().next().context("a line")?)?)
+    };
+    let first = event(&file)?;
+    assert_eq!(
+        (&first["port"], &first["reason"]),
+        (&"trunk0".into(), &"vlan-not-allowed".into())
+    );
+    assert_eq!(first["generation"], 1);
+    fs::rename(&file, &rotated)?;
+    enforcer.reload()?;
+    let second = event(&file)?;
+    assert_eq!(second["generation"], 2);
+    assert_eq!(second["source"]["mac"], "ff:ff:ff:ff:ff:ff");
     Ok(())
 }
