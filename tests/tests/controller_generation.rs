@@ -252,3 +252,19 @@ fn entries_of_a_flow_table_are_counted_whole() -> Result<()> {
     assert_eq!(count()?, 10_000);
     Ok(())
 }
+
+#[test]
+fn a_table_that_is_too_large_is_named() {
+    let tables = hospital(&rule("pumps-to-servers"));
+    let ports = ports();
+    let sizes = Sizes {
+        flows: u32::MAX,
+        ..Sizes::default()
+    };
+    let error = Generation::load(&LoadOptions {
+        sizes,
+        ..LoadOptions::new(&tables, &ports)
+    });
+    let text = error.err().expect("no machine has this much memory").to_string();
+    assert!(text.contains("`FLOWS`") && text.contains("lower its size"), "{text}");
+}

@@ -77,11 +77,12 @@ impl Error {
         }
     }
 
-    /// An error of aya: the system error below it, if there is one.
+    /// An error of aya: the system error below it, if there is one, with what aya says of it (which map, which call).
     pub fn aya(doing: impl Into<String>, error: &(dyn StdError + 'static)) -> Self {
+        let doing = format!("{}: {}", doing.into(), chain(error));
         match errno(error) {
             Some(code) => Self::system(doing, io::Error::from_raw_os_error(code)),
-            None => Self::Object(format!("{}: {}", doing.into(), chain(error))),
+            None => Self::Object(doing),
         }
     }
 }
@@ -98,16 +99,44 @@ pub fn errno(error: &(dyn StdError + 'static)) -> Option<i32> {
     None
 }
 
-/// An error and its causes on one line.
-fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.contains(&next) {
-            text = format!("{text}: {next}");
+/// An error and its causes on one line, without the system error at the root and without repetitions.
+fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    let mut current = Some(error);
+    while let Some(error) = current.filter(|error| !error.is::<io::Error>()) {
+        let text = error.to_string();
+        if !parts.iter().any(|part| part.contains(&text)) {
+            parts.push(text);
         }
-        cause = error.source();
+        current = error.source();
     }
-    text
+    parts.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("failed to create map `FLOWS`")]
+    struct Create(#[source] io::Error);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error(transparent)]
+    struct Outer(Create);
+
+    #[test]
+    fn the_map_and_the_system_error_are_both_said() {
+        let error = Outer(Create(io::Error::from_raw_os_error(libc::E2BIG)));
+        assert_eq!(
+            Error::aya("making the kernel tables", &error).to_string(),
+            "making the kernel tables: failed to create map `FLOWS`: Argument list too long (os error 7)"
+        );
+        let refused = Outer(Create(io::Error::from_raw_os_error(libc::EPERM)));
+        let text = Error::aya("making the kernel tables", &refused).to_string();
+        assert!(
+            text.contains("`FLOWS`: not permitted") && text.contains("CAP_BPF"),
+            "{text}"
+        );
+    }
 }

@@ -11,7 +11,7 @@ use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use enforcer_common::abi::{Settings, settings_flags};
 
-use super::error::Error;
+use super::error::{Error, errno};
 use super::fill::fill;
 use super::ports::{self, PortSetup};
 use super::shared::{self, SharedMaps, Sizes};
@@ -269,7 +269,15 @@ fn open(options: &LoadOptions<'_>, settings: &Settings, ports: usize) -> Result<
     }
     loader
         .load(options.object)
-        .map_err(|error| Error::aya("making the kernel tables", &error))
+        .map_err(|error| {
+            let refused = Error::aya("making the kernel tables", &error);
+            match errno(&error) {
+                Some(libc::E2BIG | libc::ENOMEM) => Error::Environment(format!(
+                    "{refused}. The kernel has no room for this table: lower its size under [tables] in enforcer.toml, or make the policy smaller, or free memory"
+                )),
+                _ => refused,
+            }
+        })
 }
 
 fn pin_path(directory: &Path, name: &str) -> std::borrow::Cow<'static, Path> {
@@ -309,4 +317,25 @@ fn refused(error: std::io::Error, log: &str) -> Error {
     let lines: Vec<&str> = log.lines().collect();
     let log = lines[lines.len().saturating_sub(30)..].join("\n");
     Error::Verifier { error, log }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_shows_the_end_of_the_verifiers_log() {
+        let log = (0..100).fold(String::new(), |log, line| log + &format!("line {line}\n"));
+        let text = refused(std::io::Error::from_raw_os_error(libc::EACCES), &log).to_string();
+        assert!(text.contains("line 70\n") && text.ends_with("line 99"), "{text}");
+        assert!(!text.contains("line 69\n") && text.contains("uname -r"), "{text}");
+        // A refusal without a word of the verifier is one of rights.
+        let text = refused(std::io::Error::from_raw_os_error(libc::EPERM), "").to_string();
+        assert!(text.contains("CAP_BPF"), "{text}");
+    }
+
+    #[test]
+    fn a_rate_becomes_an_interval() {
+        assert_eq!([0, 1, 20].map(event_interval), [0, 1_000_000_000, 50_000_000]);
+    }
 }
