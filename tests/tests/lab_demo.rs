@@ -6,15 +6,18 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use enforcer_tests::lab::{Process, Signal};
+use enforcer_tests::demo::hospital::Hospital;
+use enforcer_tests::demo::{self, judge, scenario};
+use enforcer_tests::lab::enforcer::repository;
+use enforcer_tests::lab::{Enforcer, Process, Signal};
 
-fn demo() -> Result<Process> {
+fn start_demo() -> Result<Process> {
     Process::start(Command::new(env!("CARGO_BIN_EXE_demo")))
 }
 
 #[test]
 fn every_verdict_is_right() -> Result<()> {
-    let mut demo = demo()?;
+    let mut demo = start_demo()?;
     let status = demo.wait(Duration::from_mins(1))?;
     let (output, errors) = (demo.output().text(), demo.errors().text());
     assert_eq!(status.code(), Some(0), "{output}\n{errors}");
@@ -22,9 +25,49 @@ fn every_verdict_is_right() -> Result<()> {
     Ok(())
 }
 
+/// The judge itself can say no: with a policy that lets guests in, the demo's attack counts as wrong, and so does an
+/// exchange whose rule is gone.
+#[test]
+fn a_policy_with_holes_is_noticed() -> Result<()> {
+    let hospital = Hospital::build()?;
+    let folder = tempfile::tempdir()?;
+    for file in fs::read_dir(repository().join("policies"))? {
+        let file = file?;
+        if file.file_type()?.is_file() {
+            let text = fs::read_to_string(file.path())?;
+            let open = text.replace(
+                "services: any\n    action: deny\n    priority: -10",
+                "services: any\n    action: allow",
+            );
+            fs::write(
+                folder.path().join(file.file_name()),
+                open.replace("  pumps-to-gateway:", "  pumps-to-server:"),
+            )?;
+        }
+    }
+    let mut config = demo::config();
+    folder.path().clone_into(&mut config.policy);
+    let enforcer = Enforcer::start(hospital.lab.gateway(), &config)?;
+    let chapters = scenario::chapters();
+    let (report, attack) = (&chapters[0].steps[0], &chapters[2].steps[0]);
+    let finding = judge::try_step(&hospital.lab, &enforcer, report)?;
+    assert_eq!(finding.wrong, ["the counter of rule pumps-to-gateway did not grow"]);
+    let finding = judge::try_step(&hospital.lab, &enforcer, attack)?;
+    let wrong = finding.wrong.join("\n");
+    for complaint in [
+        "it did work",
+        "no event tells of it",
+        "did not grow",
+        "got behind the enforcer",
+    ] {
+        assert!(wrong.contains(complaint), "{complaint:?} is not among:\n{wrong}");
+    }
+    Ok(())
+}
+
 #[test]
 fn an_interrupted_demo_leaves_nothing_behind() -> Result<()> {
-    let mut demo = demo()?;
+    let mut demo = start_demo()?;
     let passed = |line: &str| line.contains("passed").then_some(());
     demo.output()
         .wait_for(0, Duration::from_secs(30), passed)

@@ -47,24 +47,20 @@ impl Display {
         println!("{}", self.paint(FAINT, text));
     }
 
-    /// A step and what became of it.
-    pub fn finding(self, step: &Step, finding: &Finding, took: Duration) {
+    /// A step and what became of it: the verdict, frames counted, and the rule or the reason.
+    pub fn finding(self, step: &Step, finding: &Finding) {
         let style = match finding.word {
             "passed" => GREEN,
             "noted" => YELLOW,
             _ => RED,
         };
-        let frames = if finding.counted == 1 { "frame" } else { "frames" };
         println!(
-            "  {} {:<40} {:<36} {} {}",
+            "  {} {:>4}  {:<42} {} {}",
             self.paint(style, &format!("{:<8}", finding.word)),
+            finding.counted,
             step.title,
-            route(step),
-            self.paint(style, &format!("{:<38}", finding.why)),
-            self.paint(
-                FAINT,
-                &format!("{:>4} {frames}, {} ms", finding.counted, took.as_millis())
-            ),
+            self.paint(FAINT, &format!("{:<36}", route(step))),
+            self.paint(style, &finding.why),
         );
         for wrong in &finding.wrong {
             println!("  {} {wrong}", self.paint("1;31", "WRONG   "));

@@ -6,10 +6,8 @@ use std::net::TcpStream;
 use enforcer_common::verdict::DropReason;
 
 use crate::clinical::{dicom, hl7, simple};
-use crate::lab::router::GATEWAY_MAC;
-use crate::packet::{Frame, Mac, packet, protocol, tcp_flags};
 
-use super::hospital::INTERNET_HOST;
+use super::frames;
 use super::step::Action::{Frames, Ping, Resolve, Scan, Tcp, TrunkFrames, Waveforms};
 use super::step::{Action, Chapter, Expect, Step};
 
@@ -164,7 +162,7 @@ fn intruders() -> Vec<Step> {
             "reply that nobody asked for",
             "pacs-01",
             "monitor-icu-01",
-            Frames(stray_reply),
+            Frames(frames::stray_reply),
             by_default(),
         ),
     ]
@@ -177,70 +175,77 @@ fn forged() -> Vec<Step> {
             "guest with a pump's address",
             "guest",
             "",
-            Frames(spoofed),
+            Frames(frames::spoofed),
             refused(DropReason::SourceNotInVlan),
         ),
         step(
             "stranger with a pump's address",
             "pump-icu-01",
             "",
-            Frames(cloned),
+            Frames(frames::cloned),
             refused(DropReason::SourceMacMismatch),
         ),
         step(
             "double tag to hop into the pumps' VLAN",
             "guest",
             "",
-            Frames(hopping),
+            Frames(frames::hopping),
             refused(DropReason::VlanUndeclared),
         ),
         step(
             "three tags",
             "guest",
             "",
-            Frames(stacked),
+            Frames(frames::stacked),
             refused(DropReason::TooManyTags),
         ),
         step(
             "VLAN that nobody declared",
             "",
             "",
-            TrunkFrames(undeclared),
+            TrunkFrames(frames::undeclared),
             refused(DropReason::VlanNotAllowed),
         ),
         step(
             "untagged frame on the trunk",
             "",
             "",
-            TrunkFrames(untagged),
+            TrunkFrames(frames::untagged),
             refused(DropReason::VlanNotAllowed),
         ),
         step(
             "IPv4 header cut short",
             "guest",
             "",
-            Frames(cut),
+            Frames(frames::cut),
             refused(DropReason::TruncatedIpv4),
         ),
         step(
             "IPv4 lengths that contradict",
             "guest",
             "",
-            Frames(contradictory),
+            Frames(frames::contradictory),
             refused(DropReason::MalformedIpv4),
         ),
         step(
             "fragment whose first one never came",
             "guest",
             "",
-            Frames(fragment),
+            Frames(frames::fragment),
             refused(DropReason::FragmentOrphan),
+        ),
+        step(
+            "guest claims the gateway's address by ARP",
+            "guest",
+            "",
+            Frames(frames::arp_spoof),
+            refused(DropReason::ArpSpoof),
         ),
         step(
             "spanning tree from a guest",
             "guest",
             "",
-            Frames(spanning_tree),
+            Frames(frames::spanning_tree),
             refused(DropReason::ControlProtocol),
         ),
     ]
@@ -290,96 +295,4 @@ fn observe(stream: TcpStream) -> io::Result<()> {
 
 fn verify(stream: TcpStream) -> io::Result<()> {
     dicom::verify(stream)
-}
-
-const GUEST: Mac = [0x02, 0x00, 0x00, 0x66, 0x00, 0x42];
-const PACS: Mac = [0x02, 0x00, 0x00, 0x20, 0x11, 0x10];
-
-fn stray_reply() -> Vec<Frame> {
-    let reply = packet().macs(PACS, GATEWAY_MAC).ip("10.20.11.10", "10.10.120.21");
-    vec![reply.tcp(443, 50_000, tcp_flags::ACK).payload(b"unasked").build()]
-}
-
-fn spoofed() -> Vec<Frame> {
-    let frame = packet().macs(GUEST, GATEWAY_MAC).ip("10.10.110.21", "10.20.5.10");
-    vec![frame.tcp(40_000, 443, tcp_flags::SYN).build()]
-}
-
-fn cloned() -> Vec<Frame> {
-    let frame = packet()
-        .macs([0x02, 0, 0, 0xba, 0xd0, 0x01], GATEWAY_MAC)
-        .ip("10.10.110.21", "10.20.5.10");
-    vec![frame.tcp(40_001, 443, tcp_flags::SYN).build()]
-}
-
-/// The guest writes the pumps' tag itself; the switch puts the guests' tag in front of it.
-fn hopping() -> Vec<Frame> {
-    let frame = packet()
-        .macs(GUEST, GATEWAY_MAC)
-        .vlan(110)
-        .ip("10.10.110.21", "10.20.5.10");
-    vec![frame.tcp(40_002, 443, tcp_flags::SYN).build()]
-}
-
-fn stacked() -> Vec<Frame> {
-    let frame = packet()
-        .macs(GUEST, GATEWAY_MAC)
-        .vlan(110)
-        .vlan(110)
-        .ip("10.10.110.21", "10.20.5.10");
-    vec![frame.tcp(40_003, 443, tcp_flags::SYN).build()]
-}
-
-fn undeclared() -> Vec<Frame> {
-    let frame = packet().macs([0x02, 0, 0, 0xba, 0xd0, 0x02], GATEWAY_MAC).vlan(999);
-    vec![
-        frame
-            .ip("10.10.110.21", "10.20.5.10")
-            .udp(40_000, 3613)
-            .payload(b"wrong VLAN")
-            .build(),
-    ]
-}
-
-fn untagged() -> Vec<Frame> {
-    let frame = packet().macs([0x02, 0, 0, 0xba, 0xd0, 0x03], GATEWAY_MAC);
-    vec![
-        frame
-            .ip("10.10.110.21", "10.20.5.10")
-            .udp(40_000, 3613)
-            .payload(b"no VLAN")
-            .build(),
-    ]
-}
-
-fn cut() -> Vec<Frame> {
-    let frame = packet()
-        .macs([0x02, 0, 0, 0xba, 0xd0, 0x04], GATEWAY_MAC)
-        .ip("10.66.0.42", "10.10.110.21");
-    let frame = frame.udp(1, 2).build();
-    let end = frame.network + 12;
-    vec![frame.truncated(end)]
-}
-
-fn contradictory() -> Vec<Frame> {
-    let frame = packet()
-        .macs([0x02, 0, 0, 0xba, 0xd0, 0x05], GATEWAY_MAC)
-        .ip("10.66.0.42", "10.10.110.21");
-    let frame = frame.udp(1, 2).payload([0; 32]).build();
-    let total_length = frame.network + 2;
-    vec![frame.patched(total_length, &[0, 10])]
-}
-
-fn fragment() -> Vec<Frame> {
-    let frame = packet()
-        .macs(GUEST, GATEWAY_MAC)
-        .ip("10.66.0.42", INTERNET_HOST)
-        .fragment(9, 64, false);
-    vec![frame.protocol(protocol::UDP).payload([0x41; 64]).build()]
-}
-
-fn spanning_tree() -> Vec<Frame> {
-    let root = [0x42, 0x42, 0x03, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    let frame = packet().macs([0x02, 0, 0, 0xba, 0xd0, 0x06], [0x01, 0x80, 0xc2, 0, 0, 0]);
-    vec![frame.llc().payload(root).build()]
 }
