@@ -285,3 +285,19 @@ fn events_go_to_a_file_that_is_opened_anew_on_a_hangup() -> Result<()> {
     assert_eq!(second["source"]["mac"], "ff:ff:ff:ff:ff:ff");
     Ok(())
 }
+
+#[test]
+fn a_port_may_have_a_dot_in_its_name() -> Result<()> {
+    let gateway = Gateway::new()?;
+    gateway.namespace.ip("link set trunk0 name trunk0.7")?;
+    let enforcer = gateway.start(&["trunk0.7", "trunk1"])?;
+    enforcer.reload()?;
+    enforcer.kill()?;
+    let _enforcer = gateway.start(&["trunk0.7"])?;
+    assert!(gateway.program("trunk0.7")?.is_some());
+    assert_eq!(gateway.program("trunk1")?, None);
+    let (_, _, text) = gateway.command("detach")?;
+    assert!(text.contains("detached from trunk0.7"), "{text}");
+    assert_eq!(gateway.program("trunk0.7")?, None);
+    Ok(())
+}

@@ -272,7 +272,9 @@ impl Check<'_> {
 
     fn port(&mut self, file: PortFile) -> PortConfig {
         let name = file.interface.get_ref();
-        let printable = name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/');
+        let printable = name
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !b"/:".contains(&byte));
         if name.is_empty() || name.len() > INTERFACE_NAME_MAX || !printable || name == "." || name == ".." {
             let message = format!("{} is no name of an interface", quote(name));
             self.wrong(

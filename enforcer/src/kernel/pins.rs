@@ -71,12 +71,15 @@ impl Pins {
 
     /// Where the link of a port is pinned.
     pub fn link(&self, port: &str) -> PathBuf {
-        self.links_directory().join(port)
+        self.links_directory().join(pin_name(port))
     }
 
     /// The ports whose links are pinned.
     pub fn links(&self) -> Result<Vec<String>, Error> {
-        names(&self.links_directory())
+        Ok(names(&self.links_directory())?
+            .iter()
+            .map(|name| port_name(name))
+            .collect())
     }
 
     /// Removes all that is pinned, of this version and of others: links first, so that no frame is decided by a
@@ -92,7 +95,7 @@ impl Pins {
                     let path = folder.join(&name);
                     fs::remove_file(&path).map_err(|error| removing(&path, error))?;
                     if kind == "links" {
-                        ports.push(name);
+                        ports.push(port_name(&name));
                     }
                 }
                 let _ = fs::remove_dir(&folder);
@@ -111,6 +114,16 @@ impl Pins {
     fn links_directory(&self) -> PathBuf {
         self.version().join("links")
     }
+}
+
+/// The file name for the link of a port. A bpffs refuses names with a dot, interfaces refuse names with a colon.
+fn pin_name(port: &str) -> String {
+    port.replace('.', ":")
+}
+
+/// The port whose link has this file name.
+fn port_name(pin: &str) -> String {
+    pin.replace(':', ".")
 }
 
 /// Whether a name in the pin directory is one of ours; a bpffs has files of its own at its root.
@@ -194,6 +207,14 @@ fn in_private_mount_namespace() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn interfaces_with_dots_have_pins_without() {
+        for port in ["eth0", "eth0.100", "a.b.c"] {
+            assert!(!pin_name(port).contains('.'));
+            assert_eq!(port_name(&pin_name(port)), port);
+        }
+    }
 
     #[test]
     fn only_our_own_directories_are_removed() {
