@@ -147,6 +147,8 @@ pub struct Lan {
     pub root4: u32,
     /// Trie node where IPv6 look-ups start.
     pub root6: u32,
+    /// Index into `budgets` for frames to groups, of all senders together; 0 without a limit.
+    pub group_budget: u32,
     /// Hardware addresses of the declared IPv6 routers; zero in unused places.
     pub routers: [[u8; 6]; 4],
 }
@@ -221,6 +223,10 @@ pub struct Endpoint {
     pub mac: [u8; 6],
     /// `mode` of its zone.
     pub mode: u32,
+    /// Index into `budgets` for what each of its addresses sends; 0 without a limit.
+    pub from_budget: u16,
+    /// Index into `budgets` for what is sent toward each of its addresses; 0 without a limit.
+    pub toward_budget: u16,
 }
 
 /// Bits of [`Endpoint::flags`].
@@ -274,6 +280,20 @@ pub struct Rule {
     pub slot: u32,
     /// `rule_flags`.
     pub flags: u32,
+    /// Index into `budgets` for what initiators send by this rule; 0 without a limit.
+    pub budget: u32,
+    /// Whom the budget is for: one of `scope`.
+    pub scope: u32,
+}
+
+/// Whom a rule's budget is for.
+pub mod scope {
+    /// All senders together.
+    pub const RULE: u32 = 0;
+    /// Each source address.
+    pub const SOURCE: u32 = 1;
+    /// Each pair of addresses.
+    pub const PAIR: u32 = 2;
 }
 
 /// Bits of [`Rule::flags`].
@@ -282,6 +302,8 @@ pub mod rule_flags {
     pub const ALLOW: u32 = 1;
     /// The first frame of each permitted flow becomes an event.
     pub const LOG: u32 = 2;
+    /// Alarm traffic: charged to the rule's own budget, never to one that other traffic shares.
+    pub const ALARM: u32 = 4;
 }
 
 /// The two ends of a flow, the lower one first, so that both directions share one entry.
@@ -305,6 +327,19 @@ pub struct FlowKey {
     pub protocol: u8,
     /// 4 or 6.
     pub family: u8,
+}
+
+impl FlowKey {
+    /// All zero: the key of no flow.
+    pub const EMPTY: Self = Self {
+        low: [0; 4],
+        high: [0; 4],
+        low_port: 0,
+        high_port: 0,
+        realm: 0,
+        protocol: 0,
+        family: 0,
+    };
 }
 
 /// A permitted flow, both directions.
@@ -434,12 +469,76 @@ pub struct FragmentRecord {
     pub destination_port: u16,
     /// In monitor mode, the [`DropReason`](crate::verdict::DropReason) of enforce mode; 0 when permitted.
     pub refusal: u8,
-    /// Padding.
-    pub reserved: u8,
+    /// 1 when the packet answers in a flow that the other end opened.
+    pub answers: u8,
 }
 
 /// Seconds that a first fragment is remembered: Linux gives up reassembly after 30.
 pub const FRAGMENT_SECONDS: u64 = 30;
+
+/// How fast something may come: [`ratelimit`](crate::ratelimit) explains the arithmetic.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Rate {
+    /// Nanoseconds that a unit costs (a frame, 1024 octets, a new flow); 0 without a limit.
+    pub cost: u64,
+    /// Nanoseconds that the bucket may run ahead: `(burst - 1) * cost`.
+    pub tolerance: u64,
+}
+
+/// Limits that count together: a frame that exceeds one is charged to none.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Budget {
+    /// Frames.
+    pub packets: Rate,
+    /// Octets of the frames, 1024 a unit.
+    pub octets: Rate,
+    /// Flows opened.
+    pub flows: Rate,
+}
+
+/// Whose bucket it is. Nothing in it depends on the generation, so buckets outlive a swap.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct BucketKey {
+    /// The address that the budget is for; zero when it is for no single one.
+    pub owner: Address,
+    /// The other address of a pair; zero otherwise.
+    pub peer: Address,
+    /// Counter slot of the rule; `outer << 16 | inner` VLAN of a group budget.
+    pub subject: u32,
+    /// Address space.
+    pub realm: u16,
+    /// A `bucket_kind`.
+    pub kind: u8,
+    /// 4, 6, or 0 without addresses.
+    pub family: u8,
+}
+
+/// Kinds of buckets.
+pub mod bucket_kind {
+    /// A rule's.
+    pub const RULE: u8 = 1;
+    /// What an address sends.
+    pub const FROM: u8 = 2;
+    /// What is sent toward an address.
+    pub const TOWARD: u8 = 3;
+    /// What is sent to groups in a VLAN.
+    pub const GROUP: u8 = 4;
+}
+
+/// The theoretical arrival times of one budget.
+#[repr(C)]
+#[derive(Clone, Debug, Default)]
+pub struct Bucket {
+    /// Of the next frame.
+    pub packets: Shared<u64>,
+    /// Of the next octets.
+    pub octets: Shared<u64>,
+    /// Of the next new flow.
+    pub flows: Shared<u64>,
+}
 
 /// A sum of frames, one copy a CPU.
 #[repr(C)]
@@ -465,7 +564,7 @@ pub enum Stat {
     FlowInserted = 3,
     /// Flows removed by the kernel program: closed, expired or denied by a newer policy.
     FlowRemoved = 4,
-    /// Flows that could not be entered.
+    /// Flows, first fragments and buckets that could not be entered.
     FlowInsertFailed = 5,
 }
 
@@ -579,24 +678,28 @@ layout! {
     Settings: 64 = 8 4 4 4 4 4 4 32;
     Port: 528 = 4 2 2 2 2 4 512;
     VlanTable: 8192 = 8192;
-    Lan: 44 = 2 2 4 4 4 4 24;
+    Lan: 48 = 2 2 4 4 4 4 4 24;
     TrieNode: 1024 = 1024;
     Host: 24 = 16 4 4;
-    Endpoint: 24 = 4 4 2 2 2 6 4;
+    Endpoint: 28 = 4 4 2 2 2 6 4 2 2;
     Zone: 4 = 4;
     ProfileBlock: 1024 = 1024;
     ServiceBlock: 512 = 512;
     CellBlock: 1024 = 1024;
-    Rule: 8 = 4 4;
+    Rule: 16 = 4 4 4 4;
     FlowKey: 40 = 16 16 2 2 2 1 1;
     FragmentKey: 40 = 16 16 4 2 1 1;
     FragmentRecord: 24 = 8 4 4 2 2 2 1 1;
+    Rate: 16 = 8 8;
+    Budget: 48 = 16 16 16;
+    BucketKey: 40 = 16 16 4 2 1 1;
     Counter: 16 = 8 8;
     Event: 96 = 8 4 4 4 4 4 4 16 16 2 2 2 2 2 2 6 6 1 1 1 1 1 1 2;
     Name: 64 = 64;
     Meta: 48 = 4 4 8 32;
 }
 
+const _: () = assert!(size_of::<Bucket>() == 24, "Bucket changed its size");
 const _: () = assert!(size_of::<Flow>() == 64, "Flow changed its size");
 const _: () = assert!(
     16 + 16 + 8 + 8 + 4 + 4 + 1 + 1 + 1 + 5 == size_of::<Flow>(),

@@ -5,7 +5,7 @@
 //! that the policy compiler has filled. Precedence is settled there.
 
 use crate::abi::{Address, Endpoint, Lan, PROTOCOL_PORTS, Rule, TRIE_HOST, TRIE_NODE};
-use crate::packet::{Packet, protocol};
+use crate::packet::{Ports, protocol};
 use crate::tables::Tables;
 
 /// A protocol and its port (ICMP: type and code).
@@ -20,25 +20,25 @@ pub struct Service {
 impl Service {
     /// The service that a packet asks for.
     #[inline(always)]
-    pub const fn of(packet: &Packet) -> Self {
+    pub const fn of(ports: Ports) -> Self {
         Self {
-            protocol: packet.protocol,
-            port: packet.destination_port,
+            protocol: ports.protocol,
+            port: ports.destination,
         }
     }
 
-    /// The service that the other end asked for, if `packet` is an answer; `None` when it cannot be one.
+    /// The service that the other end asked for, if the packet is an answer; `None` when it cannot be one.
     #[inline(always)]
-    pub const fn answered_by(packet: &Packet) -> Option<Self> {
-        let port = match packet.protocol {
-            protocol::ICMP | protocol::ICMPV6 => match Echo::of(packet) {
-                Some(Echo::Reply) => Echo::request_service(packet.protocol),
+    pub const fn answered_by(ports: Ports) -> Option<Self> {
+        let port = match ports.protocol {
+            protocol::ICMP | protocol::ICMPV6 => match Echo::of(ports) {
+                Some(Echo::Reply) => Echo::request_service(ports.protocol),
                 _ => return None,
             },
-            _ => packet.source_port,
+            _ => ports.source,
         };
         Some(Self {
-            protocol: packet.protocol,
+            protocol: ports.protocol,
             port,
         })
     }
@@ -54,10 +54,10 @@ pub enum Echo {
 }
 
 impl Echo {
-    /// What `packet`, of either ICMP, is.
+    /// What a message of either ICMP is.
     #[inline(always)]
-    pub const fn of(packet: &Packet) -> Option<Self> {
-        match (packet.protocol, packet.icmp_type()) {
+    pub const fn of(ports: Ports) -> Option<Self> {
+        match (ports.protocol, ports.destination >> 8) {
             (protocol::ICMP, 8) | (protocol::ICMPV6, 128) => Some(Self::Request),
             (protocol::ICMP, 0) | (protocol::ICMPV6, 129) => Some(Self::Reply),
             _ => None,

@@ -3,9 +3,9 @@
 //! Sequence numbers are not followed: the endpoints check them (RFC 5961), and a window tracked from one side of
 //! an asymmetric path harms more sessions than it protects. What is followed is who spoke first and who answered.
 
-use crate::abi::{Flow, FlowKey, FlowState};
+use crate::abi::{Address, Flow, FlowKey, FlowState};
 use crate::classify::Echo;
-use crate::packet::{Fragment, Packet, protocol, tcp_flags};
+use crate::packet::{Fragment, Packet, Ports, protocol, tcp_flags};
 use crate::shared::Shared;
 
 /// Who sent a frame of a flow.
@@ -18,54 +18,52 @@ pub enum Direction {
     Responder = 1,
 }
 
-/// The key of a frame's flow, and whether its source is the lower end. `None` for frames that form no flow: sent to
-/// a group, later fragments, ICMP other than echo, other than IP.
+/// Writes the key of a frame's flow, and tells whether its source is the lower end. `None` for frames that form no
+/// flow: sent to a group, later fragments, ICMP other than echo, other than IP.
 #[inline(always)]
-pub fn key(packet: &Packet, realm: u16) -> Option<(FlowKey, bool)> {
+pub fn key(packet: &Packet, realm: u16, key: &mut FlowKey) -> Option<bool> {
     if packet.family == 0 || packet.to_group() || matches!(packet.fragment, Fragment::Later) {
         return None;
     }
-    let (source_port, destination_port) = match packet.protocol {
-        protocol::ICMP | protocol::ICMPV6 => {
-            Echo::of(packet)?;
-            (packet.source_port, packet.source_port)
-        }
-        _ => (packet.source_port, packet.destination_port),
-    };
-    let source_low = is_lower(packet, source_port, destination_port);
-    let mut key = FlowKey {
-        realm,
-        protocol: packet.protocol,
-        family: packet.family,
-        ..FlowKey::default()
-    };
-    if source_low {
-        (key.low, key.low_port) = (packet.source, source_port);
-        (key.high, key.high_port) = (packet.destination, destination_port);
-    } else {
-        (key.low, key.low_port) = (packet.destination, destination_port);
-        (key.high, key.high_port) = (packet.source, source_port);
-    }
-    Some((key, source_low))
+    let (source, destination) = ends(packet.ports())?;
+    (key.realm, key.protocol, key.family) = (realm, packet.protocol, packet.family);
+    Some(order(key, (&packet.source, source), (&packet.destination, destination)))
 }
 
-/// Whether the source end orders before the destination end: most significant difference first.
+/// The ports that stand in a key: both the identifier for ICMP echo, `None` for other ICMP.
 #[inline(always)]
-fn is_lower(packet: &Packet, source_port: u16, destination_port: u16) -> bool {
-    let (source, destination) = (&packet.source, &packet.destination);
-    if source[0] != destination[0] {
-        return source[0] < destination[0];
+pub fn ends(ports: Ports) -> Option<(u16, u16)> {
+    match ports.protocol {
+        protocol::ICMP | protocol::ICMPV6 => Echo::of(ports).map(|_| (ports.source, ports.source)),
+        _ => Some((ports.source, ports.destination)),
     }
-    if source[1] != destination[1] {
-        return source[1] < destination[1];
+}
+
+/// Writes both ends to their places in the key, and tells whether the first of them is the lower one.
+#[inline(always)]
+pub fn order(key: &mut FlowKey, one: (&Address, u16), other: (&Address, u16)) -> bool {
+    let one_low = is_lower(one, other);
+    let (low, high) = if one_low { (one, other) } else { (other, one) };
+    (key.low, key.low_port) = (*low.0, low.1);
+    (key.high, key.high_port) = (*high.0, high.1);
+    one_low
+}
+
+/// Whether the first end orders before the second: by the most significant difference.
+#[inline(always)]
+fn is_lower(one: (&Address, u16), other: (&Address, u16)) -> bool {
+    let (a, b) = (one.0, other.0);
+    if a[0] != b[0] {
+        a[0] < b[0]
+    } else if a[1] != b[1] {
+        a[1] < b[1]
+    } else if a[2] != b[2] {
+        a[2] < b[2]
+    } else if a[3] != b[3] {
+        a[3] < b[3]
+    } else {
+        one.1 <= other.1
     }
-    if source[2] != destination[2] {
-        return source[2] < destination[2];
-    }
-    if source[3] != destination[3] {
-        return source[3] < destination[3];
-    }
-    source_port <= destination_port
 }
 
 /// What a permitted frame without a flow does.
@@ -87,7 +85,7 @@ pub fn open(packet: &Packet) -> Opening {
             Opening::Flow(FlowState::SynSent)
         }
         protocol::TCP => Opening::Flow(FlowState::PickedUp),
-        protocol::ICMP | protocol::ICMPV6 if Echo::of(packet) != Some(Echo::Request) => Opening::Alone,
+        protocol::ICMP | protocol::ICMPV6 if Echo::of(packet.ports()) != Some(Echo::Request) => Opening::Alone,
         _ => Opening::Flow(FlowState::Unanswered),
     }
 }

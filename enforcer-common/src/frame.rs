@@ -1,5 +1,9 @@
 //! The only way in which the engine reads the bytes of a frame.
 
+use crate::packet::Packet;
+use crate::parse::parse;
+use crate::verdict::DropReason;
+
 /// A frame as it came off the wire, from the destination MAC on, without preamble and check sequence.
 pub trait Frame {
     /// Octets of the whole frame.
@@ -7,6 +11,12 @@ pub trait Frame {
 
     /// `N` octets from offset `at`; `None` when the frame ends before.
     fn read<const N: usize>(&self, at: u32) -> Option<[u8; N]>;
+
+    /// [`parse`](crate::parse::parse) on this frame, which an implementation may put into a function of its own.
+    #[inline(always)]
+    fn parse(&self, packet: &mut Packet) -> Result<(), DropReason> {
+        parse(self, packet)
+    }
 }
 
 impl Frame for [u8] {

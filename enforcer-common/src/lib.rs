@@ -10,6 +10,7 @@
 #![cfg_attr(target_arch = "bpf", feature(core_intrinsics), allow(internal_features))]
 
 pub mod abi;
+pub mod budget;
 pub mod classify;
 pub mod conntrack;
 pub mod event;

@@ -124,7 +124,28 @@ pub struct Packet {
     pub target: Address,
 }
 
+/// Protocol and ports of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Source port; the identifier of ICMP echo.
+    pub source: u16,
+    /// Destination port; type and code of ICMP, `type << 8 | code`.
+    pub destination: u16,
+}
+
 impl Packet {
+    /// Protocol and ports.
+    #[inline(always)]
+    pub const fn ports(&self) -> Ports {
+        Ports {
+            protocol: self.protocol,
+            source: self.source_port,
+            destination: self.destination_port,
+        }
+    }
+
     /// The family of the addresses: that of IP, or 4 for ARP, or 0 for a packet without addresses.
     #[inline(always)]
     pub const fn address_family(&self) -> u8 {

@@ -1,15 +1,17 @@
 //! The whole path of a frame, in order.
 
 use crate::abi::{
-    Endpoint, Lan, NO_LAN, NO_RULE, UNKNOWN_ENDPOINT, UNKNOWN_ZONE, guard as bits, guard_mode, port_flags,
+    Address, Endpoint, FlowKey, Lan, NO_LAN, NO_RULE, UNKNOWN_ENDPOINT, UNKNOWN_ZONE, guard as bits, guard_mode,
+    port_flags,
 };
+use crate::budget::Charge;
 use crate::frame::Frame;
 use crate::guard::Place;
 use crate::packet::{Packet, ethertype, icmpv6};
 use crate::session::{Session, is_monitor};
 use crate::tables::Tables;
 use crate::verdict::{DropReason, Stage, Verdict};
-use crate::{classify, guard, parse};
+use crate::{classify, guard};
 
 /// What becomes of a frame, and everything that counters and events say about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +60,18 @@ impl Decision {
             log: false,
         }
     }
+
+    /// Who pays for the frame, before a rule has permitted it.
+    const fn charge(&self) -> Charge {
+        Charge {
+            rule: NO_RULE,
+            source: self.source,
+            destination: self.destination,
+            lan: self.lan as u32,
+            opens: false,
+            answers: false,
+        }
+    }
 }
 
 /// What is known about a frame, as the stages go on.
@@ -73,6 +87,8 @@ pub struct Progress {
     monitored: bool,
     /// What a guard in monitor mode found wrong: counted, if nothing else refuses the frame.
     noted: DropReason,
+    /// The key of the frame's flow, once it is known to have one.
+    key: FlowKey,
 }
 
 impl Progress {
@@ -83,6 +99,7 @@ impl Progress {
             decision: Decision::undecided(),
             monitored: false,
             noted: DropReason::None,
+            key: FlowKey::EMPTY,
         }
     }
 }
@@ -126,7 +143,7 @@ fn stages<F: Frame + ?Sized, T: Tables>(
     progress: &mut Progress,
 ) -> Result<(), DropReason> {
     // 1. Parse. Before an error counts, port, VLAN and addresses are looked up: their mode decides what it means.
-    let parsed = parse::parse(frame, packet);
+    let parsed = frame.parse(packet);
     let port = guard::port(tables, ifindex).ok_or(DropReason::UnknownPort)?;
     let port_monitored = port.flags & port_flags::MONITOR != 0;
     progress.monitored = port_monitored;
@@ -162,7 +179,13 @@ fn stages<F: Frame + ?Sized, T: Tables>(
         uplink: port.flags & port_flags::UPLINK != 0,
     };
     if guard::is_address_resolution(packet) {
-        return resolution(tables, packet, &place, source, progress);
+        resolution(tables, packet, &place, source, progress)?;
+        let refusal = tables.spend(packet, progress.decision.charge(), now);
+        if !matches!(refusal, DropReason::None) {
+            progress.decision.stage = Stage::Budget;
+            return Err(refusal);
+        }
+        return Ok(());
     }
     if packet.family == 0 {
         return Err(DropReason::EtherType);
@@ -191,14 +214,13 @@ fn stages<F: Frame + ?Sized, T: Tables>(
         source,
         destination,
         realm: lan.realm,
+        charge: progress.decision.charge(),
         monitored,
         now,
     }
-    .decide();
-    (progress.decision.rule, progress.decision.log) = (ruling.rule, ruling.log);
-    if ruling.by_flow {
-        progress.decision.stage = Stage::Flow;
-    }
+    .decide(&mut progress.key);
+    let decision = &mut progress.decision;
+    (decision.rule, decision.log, decision.stage) = (ruling.rule, ruling.log, ruling.stage);
     match ruling.refusal {
         DropReason::None => Ok(()),
         reason => Err(reason),
@@ -224,16 +246,8 @@ fn locate<'t, T: Tables>(
 ) -> Result<Ends<'t>, DropReason> {
     let lan = tables.lan(u32::from(lan_id)).ok_or(DropReason::TableMiss)?;
     let family = packet.address_family();
-    let find = |address| {
-        let id = if family == 0 {
-            UNKNOWN_ENDPOINT
-        } else {
-            classify::endpoint_id(tables, lan, family, address)?
-        };
-        Some((id, tables.endpoint(id)?))
-    };
-    let (source_id, source) = find(&packet.source).ok_or(DropReason::TableMiss)?;
-    let (destination_id, destination) = find(&packet.destination).ok_or(DropReason::TableMiss)?;
+    let (source_id, source) = endpoint(tables, lan, family, &packet.source)?;
+    let (destination_id, destination) = endpoint(tables, lan, family, &packet.destination)?;
     let decision = &mut progress.decision;
     (decision.lan, decision.zone, decision.destination_zone) = (lan_id, lan.zone, destination.zone);
     (decision.source, decision.destination) = (source_id, destination_id);
@@ -243,6 +257,22 @@ fn locate<'t, T: Tables>(
         source,
         destination,
     })
+}
+
+/// The endpoint of an address, and its number; the unknown one for packets without addresses.
+#[inline(always)]
+fn endpoint<'t, T: Tables>(
+    tables: &'t T,
+    lan: &Lan,
+    family: u8,
+    address: &Address,
+) -> Result<(u32, &'t Endpoint), DropReason> {
+    let id = if family == 0 {
+        UNKNOWN_ENDPOINT
+    } else {
+        classify::endpoint_id(tables, lan, family, address).ok_or(DropReason::TableMiss)?
+    };
+    Ok((id, tables.endpoint(id).ok_or(DropReason::TableMiss)?))
 }
 
 /// ARP and neighbour discovery: under guard, and never a matter of rules.
@@ -261,8 +291,7 @@ fn resolution<T: Tables>(
     if packet.icmp_type() == icmpv6::ROUTER_ADVERTISEMENT {
         return progress.watch(lan, bits::ROUTER, || guard::router(packet, place));
     }
-    let id = classify::endpoint_id(tables, lan, 6, guard::spoken_for(packet)).ok_or(DropReason::TableMiss)?;
-    let speaker = tables.endpoint(id).ok_or(DropReason::TableMiss)?;
+    let (_, speaker) = endpoint(tables, lan, 6, guard::spoken_for(packet))?;
     progress.watch(lan, bits::NEIGHBOUR, || guard::neighbour(packet, place, speaker))
 }
 

@@ -1,10 +1,9 @@
 //! ICMP errors: the flow that they quote (RFC 792, RFC 4443 section 3, RFC 5508).
 
 use crate::abi::{Address, FlowKey};
-use crate::classify::Echo;
 use crate::conntrack;
 use crate::frame::Frame;
-use crate::packet::{Fragment, Packet, protocol};
+use crate::packet::{Packet, Ports, protocol};
 
 /// Octets of the ICMP header before the quoted packet.
 const ICMP_HEADER: u32 = 8;
@@ -21,68 +20,85 @@ pub const fn is_error(packet: &Packet) -> bool {
     }
 }
 
-/// The key of the flow that an ICMP error quotes. `None` when the quote is cut, or was not sent by the receiver of
-/// the error: then nobody there waits for it.
+/// Writes the key of the flow that an ICMP error quotes. `None` when the quote is cut, or was not sent by the receiver
+/// of the error: then nobody there waits for it.
 #[inline(always)]
-pub fn flow_key<F: Frame + ?Sized>(frame: &F, packet: &Packet, realm: u16) -> Option<FlowKey> {
+pub fn flow_key<F: Frame + ?Sized>(frame: &F, packet: &Packet, realm: u16, key: &mut FlowKey) -> Option<()> {
     let at = u32::from(packet.transport_at) + ICMP_HEADER;
-    let mut quoted = Packet {
-        family: packet.family,
-        ..Packet::default()
-    };
-    let transport = if packet.family == 4 {
-        ipv4(frame, at, &mut quoted)?
+    let quoted = if packet.family == 4 {
+        ipv4(frame, at)?
     } else {
-        ipv6(frame, at, &mut quoted)?
+        ipv6(frame, at)?
     };
-    if quoted.source != packet.destination || matches!(quoted.fragment, Fragment::Later) {
+    if quoted.source != packet.destination {
         return None;
     }
-    let header = frame.read::<8>(transport)?;
-    match quoted.protocol {
-        protocol::TCP | protocol::UDP => {
-            quoted.source_port = u16::from_be_bytes([header[0], header[1]]);
-            quoted.destination_port = u16::from_be_bytes([header[2], header[3]]);
-        }
-        protocol::ICMP | protocol::ICMPV6 => {
-            quoted.destination_port = u16::from_be_bytes([header[0], header[1]]);
-            quoted.source_port = u16::from_be_bytes([header[4], header[5]]);
-            Echo::of(&quoted)?;
-        }
-        _ => {}
-    }
-    conntrack::key(&quoted, realm).map(|(key, _)| key)
+    let header = frame.read::<8>(quoted.transport_at)?;
+    let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+    let (source, destination) = match quoted.protocol {
+        protocol::TCP | protocol::UDP => (word(0), word(2)),
+        protocol::ICMP | protocol::ICMPV6 => conntrack::ends(Ports {
+            protocol: quoted.protocol,
+            source: word(4),
+            destination: word(0),
+        })?,
+        _ => (0, 0),
+    };
+    (key.realm, key.protocol, key.family) = (realm, quoted.protocol, packet.family);
+    conntrack::order(key, (&quoted.source, source), (&quoted.destination, destination));
+    Some(())
 }
 
-/// Reads a quoted IPv4 header; returns the offset behind it.
+/// The IP header of a quoted packet.
+struct Quoted {
+    source: Address,
+    destination: Address,
+    protocol: u8,
+    transport_at: u32,
+}
+
+/// Reads a quoted IPv4 header, unless it is that of a later fragment.
 #[inline(always)]
-fn ipv4<F: Frame + ?Sized>(frame: &F, at: u32, quoted: &mut Packet) -> Option<u32> {
+fn ipv4<F: Frame + ?Sized>(frame: &F, at: u32) -> Option<Quoted> {
     let header = frame.read::<20>(at)?;
     let length = u32::from(header[0] & 0x0f) * 4;
-    if header[0] >> 4 != 4 || length < 20 {
+    let later = u16::from_be_bytes([header[6], header[7]]) & 0x1fff != 0;
+    if header[0] >> 4 != 4 || length < 20 || later {
         return None;
     }
-    if u16::from_be_bytes([header[6], header[7]]) & 0x1fff != 0 {
-        quoted.fragment = Fragment::Later;
-    }
-    quoted.protocol = header[9];
-    quoted.source[3] = u32::from_be_bytes([header[12], header[13], header[14], header[15]]);
-    quoted.destination[3] = u32::from_be_bytes([header[16], header[17], header[18], header[19]]);
-    Some(at + length)
+    Some(Quoted {
+        source: [
+            0,
+            0,
+            0,
+            u32::from_be_bytes([header[12], header[13], header[14], header[15]]),
+        ],
+        destination: [
+            0,
+            0,
+            0,
+            u32::from_be_bytes([header[16], header[17], header[18], header[19]]),
+        ],
+        protocol: header[9],
+        transport_at: at + length,
+    })
 }
 
-/// Reads a quoted IPv6 header; returns the offset behind it. Extension headers are not followed: the flows that
-/// errors matter for have none.
+/// Reads a quoted IPv6 header. Extension headers are not followed: the flows that errors matter for have none.
 #[inline(always)]
-fn ipv6<F: Frame + ?Sized>(frame: &F, at: u32, quoted: &mut Packet) -> Option<u32> {
+fn ipv6<F: Frame + ?Sized>(frame: &F, at: u32) -> Option<Quoted> {
     let header = frame.read::<8>(at)?;
     if header[0] >> 4 != 6 {
         return None;
     }
-    quoted.protocol = header[6];
-    quoted.source = address(frame, at + 8)?;
-    quoted.destination = address(frame, at + 24)?;
-    Some(at + 40)
+    let source = address(frame, at + 8)?;
+    let destination = address(frame, at + 24)?;
+    Some(Quoted {
+        source,
+        destination,
+        protocol: header[6],
+        transport_at: at + 40,
+    })
 }
 
 #[inline(always)]

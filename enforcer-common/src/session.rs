@@ -7,12 +7,13 @@
 use crate::abi::{
     DEFAULT_RULE, Endpoint, Flow, FlowKey, FlowState, FragmentRecord, NO_RULE, mode, rule_flags, settings_flags,
 };
+use crate::budget::Charge;
 use crate::classify::{self, Service};
 use crate::conntrack::{self, Direction, Opening};
 use crate::frame::Frame;
-use crate::packet::{Fragment, Packet, protocol};
+use crate::packet::{Fragment, Packet, Ports, protocol};
 use crate::tables::{FlowTable, Tables};
-use crate::verdict::DropReason;
+use crate::verdict::{DropReason, Stage};
 use crate::{fragment, quote};
 
 /// A frame between two classified ends.
@@ -23,6 +24,8 @@ pub(crate) struct Session<'a, F: ?Sized, T> {
     pub(crate) source: &'a Endpoint,
     pub(crate) destination: &'a Endpoint,
     pub(crate) realm: u16,
+    /// Who pays for the frame if it passes.
+    pub(crate) charge: Charge,
     /// Refused frames pass: keep flows for them too, so that answers are told from new sessions.
     pub(crate) monitored: bool,
     pub(crate) now: u64,
@@ -35,18 +38,21 @@ pub(crate) struct Ruling {
     pub(crate) rule: u32,
     /// [`DropReason::None`] when permitted.
     pub(crate) refusal: DropReason,
-    /// The frame opened a flow by a rule that logs.
+    /// The stage that settled it.
+    pub(crate) stage: Stage,
+    /// The rule logs, and the frame is the first of its session.
     pub(crate) log: bool,
-    /// An existing flow decided.
-    pub(crate) by_flow: bool,
+    /// The frame answers in a session that the other end opened.
+    answers: bool,
 }
 
 impl Ruling {
     const DEFECT: Self = Self {
         rule: NO_RULE,
         refusal: DropReason::TableMiss,
+        stage: Stage::Policy,
         log: false,
-        by_flow: false,
+        answers: false,
     };
 
     const fn permits(self) -> bool {
@@ -56,17 +62,62 @@ impl Ruling {
     const fn refused_for(self, refusal: DropReason) -> Self {
         Self { refusal, ..self }
     }
+
+    /// The same, settled by a flow or fragment that is known.
+    const fn in_flow(self, answers: bool) -> Self {
+        Self {
+            stage: Stage::Flow,
+            log: false,
+            answers,
+            ..self
+        }
+    }
+}
+
+/// What the frame does to the flow tables if it passes.
+enum Effect<R> {
+    /// Nothing.
+    Nothing,
+    /// Enters a flow.
+    Open { source_low: bool, state: FlowState },
+    /// Moves a flow on.
+    Advance {
+        table: FlowTable,
+        flow: R,
+        direction: Direction,
+    },
 }
 
 impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
-    /// Rules, then flows.
+    /// Rules and flows, then budgets; and if the frame passes, the flow tables.
     #[inline(always)]
-    pub(crate) fn decide(&self) -> Ruling {
-        if matches!(self.packet.fragment, Fragment::Later) {
-            return self.follow();
+    pub(crate) fn decide(&self, key: &mut FlowKey) -> Ruling {
+        let (mut ruling, effect) = if matches!(self.packet.fragment, Fragment::Later) {
+            (self.follow(), Effect::Nothing)
+        } else {
+            self.whole(key)
+        };
+        if ruling.permits() {
+            let opens = matches!(effect, Effect::Open { .. });
+            let charge = Charge {
+                rule: ruling.rule,
+                answers: ruling.answers,
+                opens,
+                ..self.charge
+            };
+            let refusal = self.tables.spend(self.packet, charge, self.now);
+            if !matches!(refusal, DropReason::None) {
+                ruling = Ruling {
+                    stage: Stage::Budget,
+                    ..ruling.refused_for(refusal)
+                };
+            }
         }
-        let ruling = self.whole();
-        if matches!(self.packet.fragment, Fragment::First) && (ruling.permits() || self.monitored) {
+        if !ruling.permits() && !self.monitored {
+            return ruling;
+        }
+        self.commit(key, effect, ruling);
+        if matches!(self.packet.fragment, Fragment::First) {
             self.lead(ruling);
         }
         ruling
@@ -74,67 +125,57 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
 
     /// Decides a packet with all its headers.
     #[inline(always)]
-    fn whole(&self) -> Ruling {
-        let forward = self.forward();
+    fn whole(&self, key: &mut FlowKey) -> (Ruling, Effect<T::FlowRef>) {
+        let forward = self.forward(self.packet.ports());
         if !forward.permits() && quote::is_error(self.packet) {
-            return self.related().unwrap_or(forward);
+            return (self.related(key).unwrap_or(forward), Effect::Nothing);
         }
-        if !forward.permits() && !self.monitored && !self.backward(self.packet).permits() {
-            return forward;
+        if !forward.permits() && !self.monitored && !self.backward(self.packet.ports()).permits() {
+            return (forward, Effect::Nothing);
         }
         if self.packet.protocol == protocol::TCP && !conntrack::is_sane(self.packet.tcp_flags) {
-            return forward.refused_for(DropReason::TcpFlags);
+            return (forward.refused_for(DropReason::TcpFlags), Effect::Nothing);
         }
         if self.tables.flags() & settings_flags::FLOWS == 0 {
-            return forward;
+            return (forward, Effect::Nothing);
         }
-        match conntrack::key(self.packet, self.realm) {
-            Some((key, source_low)) => self.track(&key, source_low, forward),
-            None => forward,
+        match conntrack::key(self.packet, self.realm, key) {
+            Some(source_low) => self.track(key, source_low, forward),
+            None => (forward, Effect::Nothing),
         }
     }
 
     /// Decides a later fragment as its first one was; under a newer generation, by the ports of the first one.
     #[inline(always)]
     fn follow(&self) -> Ruling {
-        let orphan = Ruling {
-            refusal: DropReason::FragmentOrphan,
-            by_flow: true,
-            ..Ruling::DEFECT
-        };
+        let orphan = Ruling::DEFECT.refused_for(DropReason::FragmentOrphan).in_flow(false);
         let Some(first) = self.tables.fragment(&fragment::key(self.packet, self.realm)) else {
             return orphan;
         };
         if let Err(reason) = fragment::follows(self.packet, &first, self.now) {
             return orphan.refused_for(reason);
         }
+        let answers = first.answers != 0;
         if first.generation == self.tables.generation() {
             let refusal = DropReason::from_code(first.refusal).unwrap_or(DropReason::TableMiss);
             return Ruling {
                 rule: first.rule,
                 refusal,
-                log: false,
-                by_flow: true,
-            };
+                ..orphan
+            }
+            .in_flow(answers);
         }
-        let whole = Packet {
+        let ports = Ports {
             protocol: self.packet.protocol,
-            source_port: first.source_port,
-            destination_port: first.destination_port,
-            ..Packet::default()
+            source: first.source_port,
+            destination: first.destination_port,
         };
-        let forward = self.ruling(self.source, self.destination, Service::of(&whole));
-        let permitted = if forward.permits() {
-            forward
+        let ruling = if answers {
+            self.backward(ports)
         } else {
-            self.backward(&whole)
+            self.forward(ports)
         };
-        let ruling = if permitted.permits() { permitted } else { forward };
-        Ruling {
-            log: false,
-            by_flow: true,
-            ..ruling
-        }
+        ruling.in_flow(answers)
     }
 
     /// Remembers a first fragment for those that follow.
@@ -148,7 +189,7 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
             source_port: self.packet.source_port,
             destination_port: self.packet.destination_port,
             refusal: ruling.refusal as u8,
-            reserved: 0,
+            answers: u8::from(ruling.answers),
         };
         self.tables
             .insert_fragment(&fragment::key(self.packet, self.realm), &record);
@@ -157,38 +198,39 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
     /// An ICMP error passes when the flow that it quotes is permitted by this generation. Right after a swap, a flow
     /// waits for its next frame to be decided anew; an error that comes first is refused, and sent again.
     #[inline(always)]
-    fn related(&self) -> Option<Ruling> {
-        let key = quote::flow_key(self.frame, self.packet, self.realm)?;
-        let (_, flow) = self.find(&key)?;
+    fn related(&self, key: &mut FlowKey) -> Option<Ruling> {
+        quote::flow_key(self.frame, self.packet, self.realm, key)?;
+        let (_, flow) = self.find(key)?;
         if flow.generation.get() != self.tables.generation() {
             return None;
         }
         let refusal = DropReason::from_code(flow.refusal.get())?;
-        Some(Ruling {
-            rule: flow.rule.get(),
-            refusal,
-            log: false,
-            by_flow: true,
-        })
+        Some(
+            Ruling {
+                rule: flow.rule.get(),
+                refusal,
+                ..Ruling::DEFECT
+            }
+            .in_flow(true),
+        )
     }
 
-    /// The rule for this frame as the opener of a session.
+    /// The rule for a packet with these ports as the opener of a session.
     #[inline(always)]
-    fn forward(&self) -> Ruling {
-        self.ruling(self.source, self.destination, Service::of(self.packet))
+    fn forward(&self, ports: Ports) -> Ruling {
+        self.ruling(self.source, self.destination, Service::of(ports))
     }
 
-    /// The rule for the session that `packet` would answer to.
+    /// The rule for the session that it would answer to.
     #[inline(always)]
-    fn backward(&self, packet: &Packet) -> Ruling {
-        match Service::answered_by(packet) {
+    fn backward(&self, ports: Ports) -> Ruling {
+        match Service::answered_by(ports) {
             Some(service) => self.ruling(self.destination, self.source, service),
             None => Ruling {
                 rule: DEFAULT_RULE,
-                refusal: DropReason::DefaultDeny,
-                log: false,
-                by_flow: false,
-            },
+                ..Ruling::DEFECT
+            }
+            .refused_for(DropReason::DefaultDeny),
         }
     }
 
@@ -207,39 +249,36 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
         Ruling {
             rule,
             refusal,
+            stage: Stage::Policy,
             log: record.flags & rule_flags::LOG != 0,
-            by_flow: false,
+            answers: false,
         }
     }
 
     #[inline(always)]
-    fn track(&self, key: &FlowKey, source_low: bool, forward: Ruling) -> Ruling {
+    fn track(&self, key: &FlowKey, source_low: bool, forward: Ruling) -> (Ruling, Effect<T::FlowRef>) {
         let Some((table, flow)) = self.find(key) else {
-            return self.open(key, source_low, forward);
+            return self.open(source_low, forward);
         };
         if conntrack::reopens(state_of(&flow), self.packet) {
             self.tables.remove_flow(table, key);
-            return self.open(key, source_low, forward);
+            return self.open(source_low, forward);
         }
         let direction = flow.direction(source_low);
         let ruling = match direction {
             Direction::Initiator => forward,
-            Direction::Responder => self.backward(self.packet),
+            Direction::Responder => self.backward(self.packet.ports()),
         };
         if !ruling.permits() && !self.monitored {
             // The policy has changed: the session ends here. What answered in it may still open one of its own.
             self.tables.remove_flow(table, key);
             return match direction {
-                Direction::Initiator => ruling,
-                Direction::Responder => self.open(key, source_low, forward),
+                Direction::Initiator => (ruling, Effect::Nothing),
+                Direction::Responder => self.open(source_low, forward),
             };
         }
-        self.advance(table, key, &flow, direction, ruling);
-        Ruling {
-            log: false,
-            by_flow: true,
-            ..ruling
-        }
+        let answers = matches!(direction, Direction::Responder);
+        (ruling.in_flow(answers), Effect::Advance { table, flow, direction })
     }
 
     /// A flow that has not been idle for too long.
@@ -261,25 +300,31 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
     }
 
     #[inline(always)]
-    fn open(&self, key: &FlowKey, source_low: bool, forward: Ruling) -> Ruling {
-        if !forward.permits() && !self.monitored {
-            return forward;
-        }
+    fn open(&self, source_low: bool, forward: Ruling) -> (Ruling, Effect<T::FlowRef>) {
         match conntrack::open(self.packet) {
-            Opening::Flow(state) => {
+            Opening::Flow(state) => (forward, Effect::Open { source_low, state }),
+            Opening::Alone => (forward, Effect::Nothing),
+        }
+    }
+
+    #[inline(always)]
+    fn commit(&self, key: &FlowKey, effect: Effect<T::FlowRef>, ruling: Ruling) {
+        match effect {
+            Effect::Nothing => {}
+            Effect::Open { source_low, state } => {
+                let generation = self.tables.generation();
                 let flow = Flow::new(
                     state,
                     source_low,
-                    forward.rule,
-                    self.tables.generation(),
-                    forward.refusal as u8,
+                    ruling.rule,
+                    generation,
+                    ruling.refusal as u8,
                     self.now,
                 );
                 flow.count(Direction::Initiator, self.packet.length);
                 self.tables.insert_flow(FlowTable::HalfOpen, key, &flow);
-                forward
             }
-            Opening::Alone => forward,
+            Effect::Advance { table, flow, direction } => self.advance(table, key, &flow, direction, ruling),
         }
     }
 

@@ -3,9 +3,12 @@
 use core::ops::Deref;
 
 use crate::abi::{
-    CellBlock, Endpoint, Flow, FlowKey, FlowState, FragmentKey, FragmentRecord, Host, Lan, Port, ProfileBlock, Rule,
-    ServiceBlock, TrieNode, VlanTable, Zone,
+    Bucket, BucketKey, Budget, CellBlock, Endpoint, Flow, FlowKey, FlowState, FragmentKey, FragmentRecord, Host, Lan,
+    Port, ProfileBlock, Rule, ServiceBlock, TrieNode, VlanTable, Zone,
 };
+use crate::budget::Charge;
+use crate::packet::Packet;
+use crate::verdict::DropReason;
 
 /// Which of the two flow tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +26,8 @@ pub enum FlowTable {
 pub trait Tables {
     /// A flow that stays valid while it is looked at, even when another CPU removes it meanwhile.
     type FlowRef: Deref<Target = Flow>;
+    /// A bucket, likewise.
+    type BucketRef: Deref<Target = Bucket>;
 
     /// Bits of `settings_flags`.
     fn flags(&self) -> u32;
@@ -72,6 +77,18 @@ pub trait Tables {
     fn insert_flow(&self, table: FlowTable, key: &FlowKey, flow: &Flow);
     /// Removes a flow, if it is there.
     fn remove_flow(&self, table: FlowTable, key: &FlowKey);
+
+    /// Nanoseconds a tick of the clock: `now` is as coarse.
+    fn tick_nanos(&self) -> u64;
+    /// A budget.
+    fn budget(&self, index: u32) -> Option<&Budget>;
+    /// The bucket with this key, a full one if there was none. `None` when it cannot be entered: that is counted
+    /// there, and limits nothing.
+    fn bucket(&self, key: &BucketKey) -> Option<Self::BucketRef>;
+
+    /// Charges a permitted frame: [`budget::spend`](crate::budget::spend) on these tables, which an implementation may
+    /// put into a function of its own.
+    fn spend(&self, packet: &Packet, charge: Charge, now: u64) -> DropReason;
 
     /// What the first fragment of a packet settled.
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord>;

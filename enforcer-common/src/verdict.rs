@@ -146,6 +146,10 @@ drop_reasons! {
     NeighbourSpoof = 29, "neighbour-spoof", "A neighbour discovery message that speaks for an address that is not the sender's.";
     RouterAdvertisement = 30, "router-advertisement", "A router advertisement or redirect from a device that is no declared router.";
     DhcpServer = 31, "dhcp-server", "A DHCP server message from a device that is no declared server.";
+    RuleLimit = 32, "rule-limit", "The rule permits it, but its limit is used up.";
+    FromLimit = 33, "from-limit", "The source address has used up what it may send.";
+    TowardLimit = 34, "toward-limit", "The destination address has received what it may be sent.";
+    GroupLimit = 35, "group-limit", "The VLAN has had its broadcasts and multicasts.";
 }
 
 impl DropReason {

@@ -1,7 +1,14 @@
 //! Access to the bytes of the frame, in the one form that the verifier follows.
 
+use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::programs::XdpContext;
 use enforcer_common::frame::Frame;
+use enforcer_common::packet::Packet;
+use enforcer_common::parse::parse;
+use enforcer_common::verdict::DropReason;
+
+use crate::maps;
+use crate::tables::reason;
 
 /// Offsets beyond this are outside of every header chain that the parser follows (8,254 octets at most); the bound
 /// keeps variable offsets small enough for the verifier.
@@ -46,5 +53,30 @@ impl Frame for XdpFrame<'_> {
         }
         // SAFETY: `from..from + N` lies inside of the packet, as was just compared; `u8` arrays need no alignment.
         Some(unsafe { from.cast::<[u8; N]>().read_unaligned() })
+    }
+
+    #[inline(always)]
+    fn parse(&self, _packet: &mut Packet) -> Result<(), DropReason> {
+        match reason(enforcer_parse(self.ctx.ctx)) {
+            DropReason::None => Ok(()),
+            reason => Err(reason),
+        }
+    }
+}
+
+/// Parses the frame into the scratch packet; returns the code of the drop reason.
+///
+/// A global function: the verifier checks it once, apart from its caller, so that the ways through the parser are not
+/// multiplied with the ways through everything behind it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn enforcer_parse(ctx: *mut xdp_md) -> u32 {
+    let Some(scratch) = maps::scratch() else {
+        return DropReason::TableMiss as u32;
+    };
+    let ctx = XdpContext::new(ctx);
+    match parse(&XdpFrame::new(&ctx), &mut scratch.packet) {
+        Ok(()) => DropReason::None as u32,
+        Err(reason) => reason as u32,
     }
 }

@@ -5,8 +5,8 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, DevMap, LruHashMap, PerCpuArray, RingBuf};
 use enforcer_common::abi::{
-    CellBlock, Counter, EVENT_BUCKETS, Endpoint, Flow, FlowKey, FragmentKey, FragmentRecord, Host, Lan, Meta, Name,
-    Port, ProfileBlock, Rule, ServiceBlock, Settings, Stat, TrieNode, VlanTable, Zone,
+    Bucket, BucketKey, Budget, CellBlock, Counter, EVENT_BUCKETS, Endpoint, Flow, FlowKey, FragmentKey, FragmentRecord,
+    Host, Lan, Meta, Name, Port, ProfileBlock, Rule, ServiceBlock, Settings, Stat, TrieNode, VlanTable, Zone,
 };
 use enforcer_common::packet::Packet;
 use enforcer_common::pipeline::Progress;
@@ -59,6 +59,9 @@ pub(crate) static RULES: Array<Rule> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static PEERS: DevMap = DevMap::with_max_entries(1, 0);
 
+#[map]
+pub(crate) static BUDGETS: Array<Budget> = Array::with_max_entries(1, 0);
+
 // Shared by all generations.
 #[map]
 pub(crate) static FLOWS: LruHashMap<FlowKey, Flow> = LruHashMap::with_max_entries(1, 0);
@@ -66,6 +69,8 @@ pub(crate) static FLOWS: LruHashMap<FlowKey, Flow> = LruHashMap::with_max_entrie
 pub(crate) static HALF_OPEN: LruHashMap<FlowKey, Flow> = LruHashMap::with_max_entries(1, 0);
 #[map]
 pub(crate) static FRAGMENTS: LruHashMap<FragmentKey, FragmentRecord> = LruHashMap::with_max_entries(4096, 0);
+#[map]
+pub(crate) static BUCKETS: LruHashMap<BucketKey, Bucket> = LruHashMap::with_max_entries(4096, 0);
 #[map]
 pub(crate) static PORT_COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(1, 0);
 #[map]

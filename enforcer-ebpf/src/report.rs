@@ -2,10 +2,10 @@
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 use aya_ebpf::maps::PerCpuArray;
-use enforcer_common::abi::{Counter, EVENT_BUCKETS, EVENT_BURST, Event, NO_RULE, REASONS, Stat, settings_flags};
+use enforcer_common::abi::{Counter, EVENT_BUCKETS, EVENT_BURST, Event, NO_RULE, REASONS, Rate, Stat, settings_flags};
 use enforcer_common::packet::Packet;
 use enforcer_common::pipeline::Decision;
-use enforcer_common::ratelimit::{self, Limit};
+use enforcer_common::ratelimit;
 use enforcer_common::verdict::{DropReason, Verdict};
 
 use crate::maps;
@@ -75,10 +75,10 @@ fn is_within_limit(decision: &Decision, now: u64) -> bool {
     let Some(bucket) = maps::EVENT_LIMITS.get((hash >> 16) % EVENT_BUCKETS) else {
         return false;
     };
-    let allowed = ratelimit::charge(
+    let allowed = ratelimit::take(
         bucket,
-        Limit {
-            interval,
+        Rate {
+            cost: interval,
             tolerance: interval * (EVENT_BURST - 1),
         },
         now,

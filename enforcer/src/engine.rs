@@ -6,12 +6,14 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use enforcer_common::abi::{
-    CellBlock, Endpoint, Flow, FlowKey, FlowState, FragmentKey, FragmentRecord, Host, Lan, Port, ProfileBlock, Rule,
-    ServiceBlock, TrieNode, VlanTable, Zone, settings_flags,
+    Bucket, BucketKey, Budget, CellBlock, Endpoint, Flow, FlowKey, FlowState, FragmentKey, FragmentRecord, Host, Lan,
+    Port, ProfileBlock, Rule, ServiceBlock, TrieNode, VlanTable, Zone, settings_flags,
 };
+use enforcer_common::budget::{self, Charge};
 use enforcer_common::packet::Packet;
 use enforcer_common::pipeline::{self, Decision, Progress};
 use enforcer_common::tables::{FlowTable, Tables};
+use enforcer_common::verdict::DropReason;
 
 use crate::policy::TableSet;
 
@@ -31,6 +33,8 @@ pub struct Engine {
     established: Flows,
     half_open: Flows,
     fragments: RefCell<HashMap<FragmentKey, FragmentRecord>>,
+    buckets: RefCell<HashMap<BucketKey, Rc<Bucket>>>,
+    tick_nanos: u64,
 }
 
 impl Engine {
@@ -50,6 +54,8 @@ impl Engine {
             established: Flows::default(),
             half_open: Flows::default(),
             fragments: RefCell::default(),
+            buckets: RefCell::default(),
+            tick_nanos: 0,
         }
     }
 
@@ -62,6 +68,11 @@ impl Engine {
     /// Keeps flows, or decides every frame alone.
     pub fn track_flows(&mut self, track: bool) {
         self.flags = if track { settings_flags::FLOWS } else { 0 };
+    }
+
+    /// Makes the clock tick every so many nanoseconds, as the kernel's does; it is exact by default.
+    pub fn set_tick(&mut self, nanos: u64) {
+        self.tick_nanos = nanos;
     }
 
     /// The tables in force.
@@ -95,6 +106,7 @@ impl Engine {
 
 impl Tables for Engine {
     type FlowRef = Rc<Flow>;
+    type BucketRef = Rc<Bucket>;
 
     fn flags(&self) -> u32 {
         self.flags
@@ -166,6 +178,19 @@ impl Tables for Engine {
     }
     fn remove_flow(&self, table: FlowTable, key: &FlowKey) {
         self.flow_table(table).borrow_mut().remove(key);
+    }
+
+    fn tick_nanos(&self) -> u64 {
+        self.tick_nanos
+    }
+    fn budget(&self, index: u32) -> Option<&Budget> {
+        self.tables.budgets.get(index as usize)
+    }
+    fn bucket(&self, key: &BucketKey) -> Option<Rc<Bucket>> {
+        Some(Rc::clone(self.buckets.borrow_mut().entry(*key).or_default()))
+    }
+    fn spend(&self, packet: &Packet, charge: Charge, now: u64) -> DropReason {
+        budget::spend(self, packet, charge, now)
     }
 
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord> {

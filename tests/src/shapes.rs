@@ -3,6 +3,7 @@
 //! The list is data: the userspace engine and the kernel program are both held to it, under the policy in
 //! `fixtures/shapes`. A case is a sequence of frames on flows of its own, so cases do not disturb each other.
 
+mod budgets;
 mod fragments;
 mod guards;
 mod links;
@@ -148,6 +149,7 @@ pub fn all() -> Vec<Case> {
         links::cases(),
         fragments::cases(),
         guards::cases(),
+        budgets::cases(),
         sessions::cases(),
     ]
     .concat()
@@ -162,6 +164,7 @@ pub fn tables() -> TableSet {
     let policy = policy.unwrap_or_else(|findings| panic!("{findings}"));
     let mut tables = policy::compile(&policy).unwrap_or_else(|findings| panic!("{findings}"));
     guards::declare(&mut tables);
+    budgets::declare(&mut tables);
     tables
 }
 

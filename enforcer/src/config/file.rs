@@ -54,6 +54,8 @@ struct EventsFile {
 struct TablesFile {
     flows: Option<Spanned<u32>>,
     half_open: Option<Spanned<u32>>,
+    fragments: Option<Spanned<u32>>,
+    buckets: Option<Spanned<u32>>,
     ring_bytes: Option<Spanned<u32>>,
     zone_slots: Option<Spanned<u32>>,
     rule_slots: Option<Spanned<u32>>,
@@ -231,6 +233,8 @@ impl Check<'_> {
         Sizes {
             flows: self.entries(file.flows.as_ref(), default.flows, ENTRIES_MAX),
             half_open: self.entries(file.half_open.as_ref(), default.half_open, ENTRIES_MAX),
+            fragments: self.entries(file.fragments.as_ref(), default.fragments, ENTRIES_MAX),
+            buckets: self.entries(file.buckets.as_ref(), default.buckets, ENTRIES_MAX),
             ring_bytes,
             zone_slots: self.entries(file.zone_slots.as_ref(), default.zone_slots, 1 << 14),
             rule_slots: self.entries(file.rule_slots.as_ref(), default.rule_slots, 1 << 20),

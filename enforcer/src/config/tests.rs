@@ -59,6 +59,8 @@ rate = 5
 [tables]
 flows = 1000
 half_open = 100
+fragments = 200
+buckets = 300
 ring_bytes = 65536
 zone_slots = 10
 rule_slots = 20
@@ -86,6 +88,8 @@ control = ["lldp", "eapol"]
     let sizes = Sizes {
         flows: 1000,
         half_open: 100,
+        fragments: 200,
+        buckets: 300,
         ring_bytes: 65536,
         zone_slots: 10,
         rule_slots: 20,

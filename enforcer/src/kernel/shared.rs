@@ -15,6 +15,10 @@ pub struct Sizes {
     pub flows: u32,
     /// Flows that are not established yet, kept apart so that a flood of them evicts no other.
     pub half_open: u32,
+    /// Packets in parts whose first fragment is remembered.
+    pub fragments: u32,
+    /// Limits that are being kept: one for each address, pair, rule or VLAN that has sent lately and has one.
+    pub buckets: u32,
     /// Octets of the event ring: a power of two, at least one page.
     pub ring_bytes: u32,
     /// Counter slots of zones.
@@ -30,6 +34,8 @@ impl Default for Sizes {
         Self {
             flows: 1 << 17,
             half_open: 1 << 14,
+            fragments: 1 << 12,
+            buckets: 1 << 15,
             ring_bytes: 1 << 20,
             zone_slots: 512,
             rule_slots: 1 << 14,
@@ -53,10 +59,12 @@ pub const VERDICTS: u32 = Verdict::ALL.len() as u32;
 
 impl Sizes {
     /// Name and entries of each shared map. `EVENT_LIMITS` has the size that the object gives it.
-    pub(super) fn entries(&self) -> [(&'static str, Option<u32>); 12] {
+    pub(super) fn entries(&self) -> [(&'static str, Option<u32>); 14] {
         [
             ("FLOWS", Some(self.flows)),
             ("HALF_OPEN", Some(self.half_open)),
+            ("FRAGMENTS", Some(self.fragments)),
+            ("BUCKETS", Some(self.buckets)),
             ("PORT_COUNTERS", Some(self.port_slots * VERDICTS)),
             ("DROP_COUNTERS", Some(self.zone_slots * REASONS as u32 * 2)),
             ("RULE_COUNTERS", Some(self.rule_slots)),
@@ -76,6 +84,8 @@ fn setting(map: &str) -> Option<&'static str> {
     Some(match map {
         "FLOWS" => "flows",
         "HALF_OPEN" => "half_open",
+        "FRAGMENTS" => "fragments",
+        "BUCKETS" => "buckets",
         "EVENTS" => "ring_bytes",
         "DROP_COUNTERS" | "NAMES_ZONES" => "zone_slots",
         "RULE_COUNTERS" | "NAMES_RULES" => "rule_slots",

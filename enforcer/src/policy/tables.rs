@@ -3,7 +3,7 @@
 //! How they chain together is described in [`enforcer_common::abi`].
 
 use enforcer_common::abi::{
-    CellBlock, Endpoint, Host, Lan, ProfileBlock, Rule, ServiceBlock, TrieNode, VlanTable, Zone,
+    Budget, CellBlock, Endpoint, Host, Lan, ProfileBlock, Rule, ServiceBlock, TrieNode, VlanTable, Zone,
 };
 use ipnetwork::IpNetwork;
 
@@ -46,6 +46,8 @@ pub struct TableSet {
     pub cells: Vec<CellBlock>,
     /// By rule id.
     pub rules: Vec<Rule>,
+    /// Limits; entry 0 is "without".
+    pub budgets: Vec<Budget>,
     /// What the numbers mean, for events, metrics and messages.
     pub names: Names,
     /// SHA-256 of the sources: see [`super::ValidPolicy::hash`].
@@ -100,7 +102,7 @@ pub struct LanName {
 
 impl TableSet {
     /// Name and number of entries of each table, in the order of the maps.
-    pub fn sizes(&self) -> [(&'static str, usize); 13] {
+    pub fn sizes(&self) -> [(&'static str, usize); 14] {
         [
             ("vlans", self.vlans.len()),
             ("lans", self.lans.len()),
@@ -115,6 +117,7 @@ impl TableSet {
             ("columns", self.columns.len()),
             ("cells", self.cells.len()),
             ("rules", self.rules.len()),
+            ("budgets", self.budgets.len()),
         ]
     }
 }

@@ -89,7 +89,7 @@ impl<'a> LoadOptions<'a> {
     }
 
     /// Name and entries of each private map. A map has at least one entry.
-    fn private_entries(&self, ports: usize) -> [(&'static str, u32); 14] {
+    fn private_entries(&self, ports: usize) -> [(&'static str, u32); 15] {
         let t = self.tables;
         [
             ("PORTS", ports),
@@ -106,6 +106,7 @@ impl<'a> LoadOptions<'a> {
             ("COLUMNS", t.columns.len()),
             ("CELLS", t.cells.len()),
             ("RULES", t.rules.len()),
+            ("BUDGETS", t.budgets.len()),
         ]
         .map(|(name, entries)| (name, entries.max(1) as u32))
     }
@@ -238,7 +239,8 @@ impl Generation {
         fill(ebpf, "SERVICES", &tables.services)?;
         fill(ebpf, "COLUMNS", &tables.columns)?;
         fill(ebpf, "CELLS", &tables.cells)?;
-        fill(ebpf, "RULES", &rules)
+        fill(ebpf, "RULES", &rules)?;
+        fill(ebpf, "BUDGETS", &tables.budgets)
     }
 }
 

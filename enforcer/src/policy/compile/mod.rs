@@ -94,6 +94,7 @@ pub(super) fn compile(policy: &ValidPolicy) -> Result<TableSet, Diagnostics> {
         column_blocks: column_blocks as u32,
         cells: cells.blocks.into_iter().map(abi::CellBlock).collect(),
         rules: rules(policy),
+        budgets: vec![abi::Budget::default()],
         names: Names {
             zones: policy.zones.iter().map(|zone| zone.name.clone()).collect(),
             endpoints: space.names,
@@ -192,11 +193,11 @@ fn rules(policy: &ValidPolicy) -> Vec<abi::Rule> {
         };
         let log = if rule.log_new { rule_flags::LOG } else { 0 };
         abi::Rule {
-            slot: 0,
             flags: allow | log,
+            ..abi::Rule::default()
         }
     };
-    let default = abi::Rule { slot: 0, flags: 0 };
+    let default = abi::Rule::default();
     std::iter::once(default).chain(policy.rules.iter().map(rule)).collect()
 }
 

@@ -197,6 +197,7 @@ impl<'p> Builder<'p> {
             guards: GUARDS,
             root4: v4,
             root6: v6,
+            group_budget: 0,
             routers: [[0; 6]; 4],
         }
     }
@@ -290,6 +291,8 @@ impl<'p> Builder<'p> {
             flags: mac.map_or(0, |_| endpoint_flags::MAC),
             mac: mac.unwrap_or_default(),
             mode: mode_bits(self.policy.zones[facts.zone as usize].mode),
+            from_budget: 0,
+            toward_budget: 0,
         });
         let device = device.map(|device| device.name.clone());
         self.names.push(EndpointName {

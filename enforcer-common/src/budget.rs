@@ -1,0 +1,200 @@
+//! Budgets: which buckets a permitted frame is charged to.
+//!
+//! All of them are asked first and charged afterwards, so that a frame that one refuses costs the others nothing.
+
+use core::ops::Deref;
+
+use crate::abi::{Address, Bucket, BucketKey, Budget, Endpoint, Lan, NO_RULE, Rule, bucket_kind, rule_flags, scope};
+use crate::packet::Packet;
+use crate::ratelimit;
+use crate::tables::Tables;
+use crate::verdict::DropReason;
+
+/// Who pays for a permitted frame. Numbers only: the kernel program hands it to a function that the verifier checks
+/// apart from its callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// The rule that permits it; [`NO_RULE`] for address resolution, which only VLANs limit.
+    pub rule: u32,
+    /// Endpoint of the source.
+    pub source: u32,
+    /// Endpoint of the destination.
+    pub destination: u32,
+    /// The LAN that it came by.
+    pub lan: u32,
+    /// It opens a flow.
+    pub opens: bool,
+    /// It answers in a flow: the rule's budget is the initiator's.
+    pub answers: bool,
+}
+
+/// A bucket and its limits.
+struct Account<'t, B> {
+    bucket: B,
+    budget: &'t Budget,
+}
+
+/// The frame and the tables.
+struct Spending<'a, T> {
+    tables: &'a T,
+    packet: &'a Packet,
+    lan: &'a Lan,
+    opens: bool,
+    now: u64,
+}
+
+/// Charges a frame to the budgets of its rule, source, destination and VLAN, or to none of them: then the reason is
+/// that of the first that refuses.
+#[inline(always)]
+pub fn spend<T: Tables>(tables: &T, packet: &Packet, charge: Charge, now: u64) -> DropReason {
+    try_spend(tables, packet, charge, now).err().unwrap_or(DropReason::None)
+}
+
+#[inline(always)]
+fn try_spend<T: Tables>(tables: &T, packet: &Packet, charge: Charge, now: u64) -> Result<(), DropReason> {
+    let lan = tables.lan(charge.lan).ok_or(DropReason::TableMiss)?;
+    let spending = Spending {
+        tables,
+        packet,
+        lan,
+        opens: charge.opens,
+        now,
+    };
+    let group = spending.group();
+    if charge.rule == NO_RULE {
+        spending.admit(group.as_ref(), DropReason::GroupLimit)?;
+        spending.charge(group.as_ref());
+        return Ok(());
+    }
+    let rule = tables.rule(charge.rule).ok_or(DropReason::TableMiss)?;
+    let source = tables.endpoint(charge.source).ok_or(DropReason::TableMiss)?;
+    let destination = tables.endpoint(charge.destination).ok_or(DropReason::TableMiss)?;
+    let by_rule = if charge.answers {
+        None
+    } else {
+        spending.account(rule.budget, || spending.rule_key(rule))
+    };
+    let (from, toward) = spending.addresses(rule, source, destination);
+    spending.admit(by_rule.as_ref(), DropReason::RuleLimit)?;
+    spending.admit(from.as_ref(), DropReason::FromLimit)?;
+    spending.admit(toward.as_ref(), DropReason::TowardLimit)?;
+    spending.admit(group.as_ref(), DropReason::GroupLimit)?;
+    spending.charge(by_rule.as_ref());
+    spending.charge(from.as_ref());
+    spending.charge(toward.as_ref());
+    spending.charge(group.as_ref());
+    Ok(())
+}
+
+impl<'a, T: Tables> Spending<'a, T> {
+    /// The bucket of a budget; `None` without a limit.
+    #[inline(always)]
+    fn account(&self, budget: u32, key: impl FnOnce() -> BucketKey) -> Option<Account<'a, T::BucketRef>> {
+        if budget == 0 {
+            return None;
+        }
+        Some(Account {
+            budget: self.tables.budget(budget)?,
+            bucket: self.tables.bucket(&key())?,
+        })
+    }
+
+    /// The accounts of both addresses; none for alarm traffic, which no shared budget holds up.
+    #[inline(always)]
+    #[allow(clippy::type_complexity, reason = "two of the same")]
+    fn addresses(
+        &self,
+        rule: &Rule,
+        source: &Endpoint,
+        destination: &Endpoint,
+    ) -> (Option<Account<'a, T::BucketRef>>, Option<Account<'a, T::BucketRef>>) {
+        if rule.flags & rule_flags::ALARM != 0 {
+            return (None, None);
+        }
+        let key = |kind, owner: Address| BucketKey {
+            owner,
+            realm: self.lan.realm,
+            kind,
+            family: self.packet.family,
+            ..BucketKey::default()
+        };
+        let from = self.account(source.from_budget.into(), || key(bucket_kind::FROM, self.packet.source));
+        let toward = self.account(destination.toward_budget.into(), || {
+            key(bucket_kind::TOWARD, self.packet.destination)
+        });
+        (from, toward)
+    }
+
+    /// The account of the VLAN, for frames to a group of hardware addresses: broadcast or multicast.
+    #[inline(always)]
+    fn group(&self) -> Option<Account<'a, T::BucketRef>> {
+        let budget = if self.packet.destination_mac[0] & 1 == 0 {
+            0
+        } else {
+            self.lan.group_budget
+        };
+        self.account(budget, || BucketKey {
+            subject: u32::from(self.packet.outer_vlan) << 16 | u32::from(self.packet.inner_vlan),
+            kind: bucket_kind::GROUP,
+            ..BucketKey::default()
+        })
+    }
+
+    #[inline(always)]
+    fn rule_key(&self, rule: &Rule) -> BucketKey {
+        let key = BucketKey {
+            subject: rule.slot,
+            kind: bucket_kind::RULE,
+            ..BucketKey::default()
+        };
+        if rule.scope == scope::RULE {
+            return key;
+        }
+        let Packet {
+            source,
+            destination,
+            family,
+            ..
+        } = *self.packet;
+        let peer = if rule.scope == scope::PAIR {
+            destination
+        } else {
+            Address::default()
+        };
+        BucketKey {
+            owner: source,
+            peer,
+            realm: self.lan.realm,
+            family,
+            ..key
+        }
+    }
+
+    #[inline(always)]
+    fn admit<B: Deref<Target = Bucket>>(
+        &self,
+        account: Option<&Account<'_, B>>,
+        reason: DropReason,
+    ) -> Result<(), DropReason> {
+        let Some(Account { bucket, budget }) = account else {
+            return Ok(());
+        };
+        let (tick, now) = (self.tables.tick_nanos(), self.now);
+        let admitted = ratelimit::admits(&bucket.packets, budget.packets, tick, now)
+            && ratelimit::admits(&bucket.octets, budget.octets.of_octets(self.packet.length), tick, now)
+            && (!self.opens || ratelimit::admits(&bucket.flows, budget.flows, tick, now));
+        if admitted { Ok(()) } else { Err(reason) }
+    }
+
+    #[inline(always)]
+    fn charge<B: Deref<Target = Bucket>>(&self, account: Option<&Account<'_, B>>) {
+        let Some(Account { bucket, budget }) = account else {
+            return;
+        };
+        ratelimit::charge(&bucket.packets, budget.packets, self.now);
+        ratelimit::charge(&bucket.octets, budget.octets.of_octets(self.packet.length), self.now);
+        if self.opens {
+            ratelimit::charge(&bucket.flows, budget.flows, self.now);
+        }
+    }
+}
