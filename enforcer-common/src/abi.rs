@@ -308,8 +308,8 @@ pub mod rule_flags {
 
 /// The two ends of a flow, the lower one first, so that both directions share one entry.
 ///
-/// Ends are compared by address, then by port. ICMP echo puts its identifier in both ports; protocols without
-/// ports have 0.
+/// Ends are compared by address, then by port. ICMP echo puts its identifier in the port of the end that asks, and its
+/// complement in the other one; protocols without ports have 0.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FlowKey {
@@ -445,7 +445,7 @@ pub struct FragmentKey {
     pub id: u32,
     /// Address space.
     pub realm: u16,
-    /// IP protocol number.
+    /// IP protocol number of IPv4; 0 in IPv6, where only the first fragment's next header counts (RFC 8200, section 4.5).
     pub protocol: u8,
     /// 4 or 6.
     pub family: u8,
@@ -471,6 +471,10 @@ pub struct FragmentRecord {
     pub refusal: u8,
     /// 1 when the packet answers in a flow that the other end opened.
     pub answers: u8,
+    /// IP protocol number of the first fragment.
+    pub protocol: u8,
+    /// Padding.
+    pub reserved: [u8; 7],
 }
 
 /// Seconds that a first fragment is remembered: Linux gives up reassembly after 30.
@@ -689,7 +693,7 @@ layout! {
     Rule: 16 = 4 4 4 4;
     FlowKey: 40 = 16 16 2 2 2 1 1;
     FragmentKey: 40 = 16 16 4 2 1 1;
-    FragmentRecord: 24 = 8 4 4 2 2 2 1 1;
+    FragmentRecord: 32 = 8 4 4 2 2 2 1 1 1 7;
     Rate: 16 = 8 8;
     Budget: 48 = 16 16 16;
     BucketKey: 40 = 16 16 4 2 1 1;

@@ -30,11 +30,17 @@ pub fn key(packet: &Packet, realm: u16, key: &mut FlowKey) -> Option<bool> {
     Some(order(key, (&packet.source, source), (&packet.destination, destination)))
 }
 
-/// The ports that stand in a key: both the identifier for ICMP echo, `None` for other ICMP.
+/// The ports that stand in a key; `None` for ICMP other than echo.
+///
+/// The identifier is the asking end's, as a client's port is: when both ends ask with the same one (some stacks always
+/// take 1), these are two flows.
 #[inline(always)]
 pub fn ends(ports: Ports) -> Option<(u16, u16)> {
     match ports.protocol {
-        protocol::ICMP | protocol::ICMPV6 => Echo::of(ports).map(|_| (ports.source, ports.source)),
+        protocol::ICMP | protocol::ICMPV6 => match Echo::of(ports)? {
+            Echo::Request => Some((ports.source, !ports.source)),
+            Echo::Reply => Some((!ports.source, ports.source)),
+        },
         _ => Some((ports.source, ports.destination)),
     }
 }

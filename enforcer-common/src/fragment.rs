@@ -16,7 +16,7 @@ pub fn key(packet: &Packet, realm: u16) -> FragmentKey {
         destination: packet.destination,
         id: packet.fragment_id,
         realm,
-        protocol: packet.protocol,
+        protocol: if packet.family == 4 { packet.protocol } else { 0 },
         family: packet.family,
     }
 }

@@ -205,7 +205,12 @@ fn stages<F: Frame + ?Sized, T: Tables>(
     // 4. Rules and flows.
     progress.decision.stage = Stage::Policy;
     progress.decision.zone = source.zone;
-    progress.monitored = port_monitored || is_monitor(source.mode | destination.mode);
+    let modes = match source.mode | destination.mode {
+        // Neither end has one, as between link-scoped addresses of a VLAN that zones share: the VLAN's.
+        0 => lan.mode,
+        modes => modes,
+    };
+    progress.monitored = port_monitored || is_monitor(modes);
     let monitored = progress.monitored;
     let ruling = Session {
         frame,

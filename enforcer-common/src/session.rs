@@ -166,7 +166,7 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
             .in_flow(answers);
         }
         let ports = Ports {
-            protocol: self.packet.protocol,
+            protocol: first.protocol,
             source: first.source_port,
             destination: first.destination_port,
         };
@@ -190,6 +190,8 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
             destination_port: self.packet.destination_port,
             refusal: ruling.refusal as u8,
             answers: u8::from(ruling.answers),
+            protocol: self.packet.protocol,
+            reserved: [0; 7],
         };
         self.tables
             .insert_fragment(&fragment::key(self.packet, self.realm), &record);
@@ -261,6 +263,10 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
             return self.open(source_low, forward);
         };
         if conntrack::reopens(state_of(&flow), self.packet) {
+            if !forward.permits() {
+                // Whoever may not open a session does not end one either.
+                return (forward, Effect::Nothing);
+            }
             self.tables.remove_flow(table, key);
             return self.open(source_low, forward);
         }
@@ -269,13 +275,18 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
             Direction::Initiator => forward,
             Direction::Responder => self.backward(self.packet.ports()),
         };
-        if !ruling.permits() && !self.monitored {
-            // The policy has changed: the session ends here. What answered in it may still open one of its own.
-            self.tables.remove_flow(table, key);
-            return match direction {
-                Direction::Initiator => (ruling, Effect::Nothing),
-                Direction::Responder => self.open(source_low, forward),
-            };
+        if !ruling.permits() {
+            // The policy has changed, or monitor mode follows what it would refuse. What answers may still open a
+            // session of its own, as it would in enforce mode.
+            let own = matches!(direction, Direction::Responder) && forward.permits();
+            if own || !self.monitored {
+                self.tables.remove_flow(table, key);
+                return if own {
+                    self.open(source_low, forward)
+                } else {
+                    (forward, Effect::Nothing)
+                };
+            }
         }
         let answers = matches!(direction, Direction::Responder);
         (ruling.in_flow(answers), Effect::Advance { table, flow, direction })

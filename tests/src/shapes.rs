@@ -4,6 +4,7 @@
 //! `fixtures/shapes`. A case is a sequence of frames on flows of its own, so cases do not disturb each other.
 
 mod budgets;
+mod found;
 mod fragments;
 mod guards;
 mod links;
@@ -151,6 +152,7 @@ pub fn all() -> Vec<Case> {
         guards::cases(),
         budgets::cases(),
         sessions::cases(),
+        found::cases(),
     ]
     .concat()
 }

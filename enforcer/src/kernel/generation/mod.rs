@@ -9,7 +9,7 @@ use std::time::Duration;
 use aya::maps::MapData;
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader};
-use enforcer_common::abi::{Settings, settings_flags};
+use enforcer_common::abi::{FlowState, Settings, settings_flags};
 
 use super::error::{Error, errno};
 use super::fill::fill;
@@ -53,10 +53,16 @@ fn event_interval(rate: u32) -> u32 {
     1_000_000_000_u32.checked_div(rate).unwrap_or(0)
 }
 
-/// Idle seconds by `FlowState`: unanswered, answered, SYN sent, SYN received, established, closing, reset.
-///
-/// Established sessions of lab analysers stay silent for hours: RFC 5382 asks for at least 2 h 4 min, a day is given.
-pub const IDLE_SECONDS: [u32; 8] = [30, 180, 30, 60, 86_400, 60, 10, 0];
+/// Idle seconds by the code of a `FlowState`.
+pub const IDLE_SECONDS: [u32; 8] = {
+    let mut seconds = [0; 8];
+    let mut code = 0;
+    while code < seconds.len() {
+        seconds[code] = FlowState::ALL[code].default_idle_seconds();
+        code += 1;
+    }
+    seconds
+};
 
 impl<'a> LoadOptions<'a> {
     /// The embedded program with these tables and ports, flows on, all shared maps private.
