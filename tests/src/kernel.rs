@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::{TestRun as _, TestRunOptions};
 use enforcer::kernel::{Generation, LoadOptions, PortSetup};
@@ -48,24 +48,34 @@ impl Kernel {
 
     /// Runs the program on a frame that comes in by an interface; returns its action and the decision.
     pub fn run(&mut self, frame: &[u8], ifindex: u32) -> Result<(u32, Event)> {
-        ensure!(
-            frame.len() >= SHORTEST,
-            "the kernel runs no program on {} octets",
-            frame.len()
-        );
+        let mut results = self.run_all(&[(frame, ifindex)])?;
+        results.pop().context("one frame, no result")
+    }
+
+    /// The same for several frames, as many as the event ring holds: entering the namespace takes longer than a run.
+    pub fn run_all(&mut self, frames: &[(&[u8], u32)]) -> Result<Vec<(u32, Event)>> {
+        if let Some((frame, _)) = frames.iter().find(|(frame, _)| frame.len() < SHORTEST) {
+            bail!("the kernel runs no program on {} octets", frame.len());
+        }
         let program = self.generation.program()?;
-        let context = context(frame.len() as u32, ifindex);
-        let action = self.namespace.enter(|| {
+        let run = |&(frame, ifindex): &(&[u8], u32)| {
+            let context = context(frame.len() as u32, ifindex);
             let mut options = TestRunOptions::new();
             options.data_in = Some(frame);
             options.ctx_in = Some(&context);
             program.test_run(options).map(|result| result.return_value)
-        })?;
-        let record = self.events.next().context("the decision sent no event")?;
-        let event = Event::decode(&record).context("a record of the ring is no event")?;
-        drop(record);
-        ensure!(self.events.next().is_none(), "one frame, two events");
-        Ok((action, event))
+        };
+        let actions: Result<Vec<_>, _> = self.namespace.enter(|| frames.iter().map(run).collect());
+        let mut results = Vec::with_capacity(frames.len());
+        for action in actions? {
+            let record = self.events.next().context("the decision sent no event")?;
+            results.push((
+                action,
+                Event::decode(&record).context("a record of the ring is no event")?,
+            ));
+        }
+        ensure!(self.events.next().is_none(), "more events than frames");
+        Ok(results)
     }
 
     /// A map of counters, summed over the CPUs; indices that count nothing are left out.

@@ -4,6 +4,8 @@ pub mod clinical;
 pub mod demo;
 pub mod kernel;
 pub mod lab;
+pub mod oracle;
 pub mod packet;
+pub mod random;
 pub mod reference;
 pub mod shapes;

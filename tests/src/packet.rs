@@ -352,6 +352,19 @@ impl Builder {
         self
     }
 
+    /// The identifier of an ICMP message: the first half of the second word of its header.
+    ///
+    /// # Panics
+    /// Without [`Builder::icmp`] before.
+    #[must_use]
+    pub fn identifier(mut self, id: u16) -> Self {
+        let Transport::Icmp { rest, .. } = &mut self.transport else {
+            panic!("identifier() wants icmp() before it")
+        };
+        rest[..2].copy_from_slice(&id.to_be_bytes());
+        self
+    }
+
     /// An ICMP echo request.
     #[must_use]
     pub fn echo(self, id: u16, sequence: u16) -> Self {

@@ -1,0 +1,194 @@
+//! What must become of a frame, read off the policy as a person would: every zone, device and rule looked at in turn.
+//!
+//! The oracle knows neither the compiled tables nor the engine. It reads the validated policy, and frames as they are
+//! meant ([`Sent`]), not their octets. What it shares with the engine are the names of outcomes: verdicts, reasons, stages.
+//!
+//! ```text
+//! sent.rs      what a frame means, and its damage
+//! parse.rs     which reason a damaged frame is refused for, and what is still readable
+//! place.rs     ports, VLANs; addresses -> zone, device, VLAN
+//! guard.rs     who speaks for whom
+//! rules.rs     which rule settles a pair and a service
+//! session.rs   flows, fragments, ICMP errors
+//! ```
+
+mod guard;
+mod parse;
+mod place;
+mod rules;
+mod sent;
+mod session;
+
+use std::net::IpAddr;
+
+use enforcer::kernel::PortSetup;
+use enforcer::policy::valid::{Mode, UNKNOWN, ValidPolicy};
+use enforcer_common::abi::control;
+use enforcer_common::verdict::{DropReason, Stage, Verdict};
+
+pub use place::{Place, owner};
+pub use sent::{About, Arp, Content, Control, Damage, Ip, Neighbour, Part, Quote, Sent, Transport};
+use session::{Flow, Fragments};
+
+/// What must become of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome<'p> {
+    /// What becomes of it.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: DropReason,
+    /// Where that is settled.
+    pub stage: Stage,
+    /// Name of the rule that decides; empty when none is involved.
+    pub rule: &'p str,
+    /// Number of the zone that a refusal is charged to.
+    pub zone: usize,
+    /// Worth an event although it passes.
+    pub log: bool,
+}
+
+/// A policy in force on some ports, and what it remembers of the frames so far.
+pub struct Oracle<'p> {
+    policy: &'p ValidPolicy,
+    ports: &'p [PortSetup],
+    generation: u32,
+    flows: Vec<Flow<'p>>,
+    fragments: Fragments<'p>,
+}
+
+/// What is known about a frame that is not decided yet. Refusals say `Err`.
+struct Way<'p> {
+    stage: Stage,
+    rule: &'p str,
+    zone: usize,
+    monitored: bool,
+    log: bool,
+}
+
+impl<'p> Oracle<'p> {
+    /// Without any flow yet.
+    pub fn new(policy: &'p ValidPolicy, ports: &'p [PortSetup]) -> Self {
+        Self {
+            policy,
+            ports,
+            generation: 1,
+            flows: Vec::new(),
+            fragments: Fragments::new(),
+        }
+    }
+
+    /// Puts another policy in force; flows stay.
+    pub fn swap(&mut self, policy: &'p ValidPolicy) {
+        self.policy = policy;
+        self.generation += 1;
+    }
+
+    /// Decides a frame at a time, in nanoseconds.
+    pub fn decide(&mut self, sent: &Sent, now: u64) -> Outcome<'p> {
+        let mut way = Way {
+            stage: Stage::Parse,
+            rule: "",
+            zone: UNKNOWN,
+            monitored: false,
+            log: false,
+        };
+        let (verdict, reason) = match self.stages(sent, now, &mut way) {
+            Ok(()) => (Verdict::Pass, DropReason::None),
+            Err(reason) if way.monitored => (Verdict::WouldDrop, reason),
+            Err(reason) => (Verdict::Drop, reason),
+        };
+        Outcome {
+            verdict,
+            reason,
+            stage: way.stage,
+            rule: way.rule,
+            zone: way.zone,
+            log: way.log,
+        }
+    }
+
+    fn stages(&mut self, sent: &Sent, now: u64, way: &mut Way<'p>) -> Result<(), DropReason> {
+        // A port in monitor mode drops nothing, and neither does a VLAN whose zones are all in monitor mode.
+        let port = self.ports.iter().find(|port| port.ifindex == sent.ifindex);
+        let port = port.ok_or(DropReason::UnknownPort)?;
+        way.monitored = port.monitor;
+        let place = Place::of(self.policy, port, &parse::readable_tags(sent));
+        if let Ok(place) = &place {
+            way.zone = place.zone();
+            // Whoever spoofs must not choose the mode: what is refused before the source is verified passes only if
+            // neither the VLAN nor the receiver's zone enforces.
+            let receiver = destination(sent).map(|address| place.resident(address).zone);
+            let enforced = receiver.is_some_and(|zone| self.policy.zones[zone].mode == Some(Mode::Enforce));
+            way.monitored |= !place.enforces() && !enforced;
+        }
+        parse::outcome(sent)?;
+
+        way.stage = Stage::Link;
+        if let Content::Control(kind) = sent.content {
+            return if port.control & bit_of(kind) == 0 {
+                Err(DropReason::ControlProtocol)
+            } else {
+                Ok(())
+            };
+        }
+        let place = place?;
+        let ip = match &sent.content {
+            Content::Arp(arp) => return guard::arp(&place, arp, sent.source_mac),
+            Content::Ip(ip) if guard::is_neighbour_discovery(ip) => {
+                return guard::neighbour(&place, ip, sent.source_mac);
+            }
+            Content::Ip(ip) => ip,
+            Content::Other(_) | Content::Control(_) => return Err(DropReason::EtherType),
+        };
+
+        way.stage = Stage::Source;
+        let source = place.resident(ip.source);
+        let destination = place.resident(ip.destination);
+        place.verify(ip.source, sent.source_mac)?;
+
+        way.stage = Stage::Policy;
+        way.zone = source.zone;
+        way.monitored = port.monitor || !self.pair_enforces(&place, source.zone, destination.zone);
+        let ruling = self.session(ip, &place, &source, &destination, way.monitored, now);
+        way.rule = ruling.rule;
+        way.log = ruling.log;
+        if ruling.by_flow {
+            way.stage = Stage::Flow;
+        }
+        match ruling.refusal {
+            DropReason::None => Ok(()),
+            reason => Err(reason),
+        }
+    }
+
+    /// A pair is enforced when either of its zones is in enforce mode. `unknown` and `self` have no mode: the other
+    /// zone decides, and where there is none, the VLAN.
+    fn pair_enforces(&self, place: &Place<'_>, source: usize, destination: usize) -> bool {
+        let modes = [source, destination].map(|zone| self.policy.zones[zone].mode);
+        if modes == [None, None] {
+            return place.enforces();
+        }
+        modes.contains(&Some(Mode::Enforce))
+    }
+}
+
+fn bit_of(kind: Control) -> u16 {
+    match kind {
+        Control::Lldp => control::LLDP,
+        Control::Slow => control::LACP,
+        Control::Eapol => control::EAPOL,
+        Control::SpanningTree | Control::PerVlanSpanningTree => control::STP,
+    }
+}
+
+/// Where a frame goes to, as far as it still says so.
+fn destination(sent: &Sent) -> Option<IpAddr> {
+    if sent.tags.len() > 2 {
+        return None;
+    }
+    match &sent.content {
+        Content::Arp(arp) => parse::outcome(sent).is_ok().then_some(arp.target.1.into()),
+        Content::Ip(ip) => Ip::shows_addresses(sent.damage).then_some(ip.destination),
+        Content::Control(_) | Content::Other(_) => None,
+    }
+}

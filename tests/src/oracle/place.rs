@@ -1,0 +1,188 @@
+//! Where frames come from and go to.
+
+use std::net::IpAddr;
+
+use enforcer::kernel::PortSetup;
+use enforcer::policy::valid::{Mode, SELF, UNKNOWN, ValidPolicy, VlanId};
+use enforcer_common::verdict::DropReason;
+use ipnetwork::IpNetwork;
+
+use crate::packet::Mac;
+
+/// A VLAN that zones declare.
+pub struct Place<'p> {
+    policy: &'p ValidPolicy,
+    vlan: VlanId,
+    /// Numbers of the zones that live there, at least one.
+    zones: Vec<usize>,
+}
+
+/// Who has an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Resident {
+    pub(super) address: IpAddr,
+    pub(super) zone: usize,
+    pub(super) device: Option<usize>,
+    /// Where it lives; nowhere, for unknown addresses and the gateway's own.
+    pub(super) vlan: Option<VlanId>,
+}
+
+impl<'p> Place<'p> {
+    /// The VLAN of a frame with these tags (VLAN id in the low twelve bits), if the port lets it in and a zone
+    /// declares it.
+    pub(super) fn of(policy: &'p ValidPolicy, port: &PortSetup, tags: &[u16]) -> Result<Self, DropReason> {
+        let id = |tag: u16| tag & 0xfff;
+        // VLAN 0 in a tag is a priority without a VLAN.
+        let outer = match tags.first() {
+            Some(&tag) if id(tag) != 0 => id(tag),
+            _ => port.native_vlan,
+        };
+        let inner = tags.get(1).map(|&tag| id(tag));
+        if !port.vlans.contains(outer) {
+            return Err(DropReason::VlanNotAllowed);
+        }
+        let vlan = VlanId { outer, inner };
+        let zones = policy.zones.iter().enumerate();
+        let zones = zones.filter(|(_, zone)| zone.vlan == Some(vlan));
+        let zones: Vec<_> = zones.map(|(number, _)| number).collect();
+        if zones.is_empty() {
+            return Err(DropReason::VlanUndeclared);
+        }
+        Ok(Self { policy, vlan, zones })
+    }
+
+    /// The only zone of the VLAN, or nobody's.
+    pub(super) fn zone(&self) -> usize {
+        match self.zones[..] {
+            [zone] => zone,
+            _ => UNKNOWN,
+        }
+    }
+
+    /// Whether any zone of the VLAN is in enforce mode.
+    pub(super) fn enforces(&self) -> bool {
+        let mut modes = self.zones.iter().map(|&zone| self.policy.zones[zone].mode);
+        modes.any(|mode| mode == Some(Mode::Enforce))
+    }
+
+    /// The number of the address space.
+    pub(super) fn realm(&self) -> usize {
+        self.policy.zones[self.zones[0]].realm
+    }
+
+    /// Who has an address, as seen from here.
+    pub(super) fn resident(&self, address: IpAddr) -> Resident {
+        let policy = self.policy;
+        let resident = |zone, device, vlan| Resident {
+            address,
+            zone,
+            device,
+            vlan,
+        };
+        if is_link_scoped(address) {
+            let mut gateways = self.zones.iter().flat_map(|&zone| &policy.zones[zone].gateways);
+            return if gateways.any(|&gateway| gateway == address) {
+                resident(SELF, None, None)
+            } else {
+                resident(self.zone(), None, Some(self.vlan))
+            };
+        }
+        let realm = self.realm();
+        let devices = policy.devices.iter().enumerate();
+        let mut devices = devices.filter(|(_, device)| policy.zones[device.zone].realm == realm);
+        if let Some((number, device)) = devices.find(|(_, device)| device.addresses.contains(&address)) {
+            return resident(device.zone, Some(number), policy.zones[device.zone].vlan);
+        }
+        let mut zones = policy.zones.iter().filter(|zone| zone.realm == realm);
+        if zones.any(|zone| zone.gateways.contains(&address)) {
+            return resident(SELF, None, None);
+        }
+        match owner(policy, realm, address) {
+            Some(zone) => resident(zone, None, policy.zones[zone].vlan),
+            None => resident(UNKNOWN, None, None),
+        }
+    }
+
+    /// Whether an address lives here.
+    pub(super) fn is_home_of(&self, address: IpAddr) -> bool {
+        self.resident(address).vlan == Some(self.vlan)
+    }
+
+    /// The hardware address that the device of an address declares.
+    fn declared_mac(&self, address: IpAddr) -> Option<Mac> {
+        let device = self.resident(address).device?;
+        self.policy.devices[device].mac
+    }
+
+    pub(super) fn declares_mac(&self, address: IpAddr) -> bool {
+        self.declared_mac(address).is_some()
+    }
+
+    pub(super) fn allows_mac(&self, address: IpAddr, mac: Mac) -> bool {
+        self.declared_mac(address).is_none_or(|declared| declared == mac)
+    }
+
+    /// Whether a sender may be here.
+    pub(super) fn verify(&self, address: IpAddr, mac: Mac) -> Result<(), DropReason> {
+        if is_no_source(address) {
+            Err(DropReason::InvalidSource)
+        } else if !self.is_home_of(address) {
+            Err(DropReason::SourceNotInVlan)
+        } else if !self.allows_mac(address, mac) {
+            Err(DropReason::SourceMacMismatch)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// The zone with the longest subnet around an address.
+pub fn owner(policy: &ValidPolicy, realm: usize, address: IpAddr) -> Option<usize> {
+    let mut best: Option<(u8, usize)> = None;
+    for (number, zone) in policy.zones.iter().enumerate() {
+        if zone.realm != realm {
+            continue;
+        }
+        for subnet in zone.subnets.iter().filter(|subnet| holds(**subnet, address)) {
+            if best.is_none_or(|(length, _)| subnet.prefix() > length) {
+                best = Some((subnet.prefix(), number));
+            }
+        }
+    }
+    best.map(|(_, zone)| zone)
+}
+
+/// Whether a prefix holds an address, bit by bit.
+pub(super) fn holds(prefix: IpNetwork, address: IpAddr) -> bool {
+    let (network, address, width) = match (prefix.ip(), address) {
+        (IpAddr::V4(network), IpAddr::V4(address)) => {
+            (u128::from(network.to_bits()), u128::from(address.to_bits()), 32)
+        }
+        (IpAddr::V6(network), IpAddr::V6(address)) => (network.to_bits(), address.to_bits(), 128),
+        _ => return false,
+    };
+    let length = u32::from(prefix.prefix());
+    (0..length).all(|bit| (network ^ address) >> (width - 1 - bit) & 1 == 0)
+}
+
+/// An address that means the same on every VLAN: unspecified, link-local, multicast, broadcast.
+pub(super) fn is_link_scoped(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(four) => four.is_unspecified() || four.is_link_local() || four.is_multicast() || four.is_broadcast(),
+        IpAddr::V6(six) => six.is_unspecified() || six.is_unicast_link_local() || six.is_multicast(),
+    }
+}
+
+/// To several receivers at once.
+pub(super) fn is_group(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(four) => four.is_multicast() || four.is_broadcast(),
+        IpAddr::V6(six) => six.is_multicast(),
+    }
+}
+
+/// An address that no host may send from: loopback, multicast, broadcast, IPv4 in IPv6 clothes.
+fn is_no_source(address: IpAddr) -> bool {
+    let mapped = matches!(address, IpAddr::V6(six) if six.to_ipv4_mapped().is_some());
+    address.is_loopback() || is_group(address) || mapped
+}

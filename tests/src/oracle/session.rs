@@ -1,0 +1,433 @@
+//! Flows, fragments and ICMP errors, as plain lists.
+
+use std::net::IpAddr;
+
+use enforcer_common::verdict::DropReason;
+
+use super::place::{Place, Resident, is_group};
+use super::rules::{self, Ruling, Wanted};
+use super::{About, Ip, Oracle, Part, Quote, Transport};
+use crate::packet::tcp_flags::{ACK, FIN, RST, SYN};
+
+const SECOND: u64 = 1_000_000_000;
+/// Seconds that a first fragment is remembered.
+const FRAGMENT_SECONDS: u64 = 30;
+
+/// Where a flow is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Unanswered,
+    Answered,
+    SynSent,
+    SynReceived,
+    PickedUp,
+    Established,
+    Closing,
+    Reset,
+}
+
+impl State {
+    /// Idle seconds until it is forgotten.
+    fn patience(self) -> u64 {
+        match self {
+            Self::Reset => 10,
+            Self::Unanswered | Self::SynSent => 30,
+            Self::SynReceived | Self::PickedUp => 60,
+            Self::Closing => 120,
+            Self::Answered => 180,
+            Self::Established => 5 * 24 * 60 * 60,
+        }
+    }
+}
+
+/// One end of a flow.
+type End = (IpAddr, u16);
+
+/// A session, seen from whom it was opened by.
+#[derive(Clone, Debug)]
+pub(super) struct Flow<'p> {
+    realm: usize,
+    protocol: u8,
+    initiator: End,
+    responder: End,
+    state: State,
+    seen: u64,
+    ruling: Ruling<'p>,
+    generation: u32,
+}
+
+/// What first fragments settled.
+pub(super) type Fragments<'p> = Vec<Leader<'p>>;
+
+#[derive(Clone, Debug)]
+pub(super) struct Leader<'p> {
+    realm: usize,
+    ends: (IpAddr, IpAddr),
+    id: u32,
+    /// IPv4 numbers packets a protocol apart (RFC 791), IPv6 does not (RFC 8200, section 4.5).
+    protocol: Option<u8>,
+    octets: usize,
+    seen: u64,
+    ruling: Ruling<'p>,
+    generation: u32,
+    /// What the session is about, by the first fragment's ports.
+    service: Option<Wanted>,
+}
+
+/// A frame between two residents.
+struct Frame<'f> {
+    ip: &'f Ip,
+    realm: usize,
+    source: &'f Resident,
+    destination: &'f Resident,
+    monitored: bool,
+    now: u64,
+}
+
+impl<'p> Oracle<'p> {
+    /// Rules and flows together. What is refused in monitor mode is followed as if it were permitted.
+    pub(super) fn session(
+        &mut self,
+        ip: &Ip,
+        place: &Place<'_>,
+        source: &Resident,
+        destination: &Resident,
+        monitored: bool,
+        now: u64,
+    ) -> Ruling<'p> {
+        let frame = Frame {
+            ip,
+            realm: place.realm(),
+            source,
+            destination,
+            monitored,
+            now,
+        };
+        match ip.part {
+            Part::Whole => self.whole(&frame),
+            Part::First(id) => {
+                let ruling = self.whole(&frame);
+                if ruling.permits() || monitored {
+                    self.lead(&frame, id, ruling);
+                }
+                ruling
+            }
+            Part::Later { id, offset, .. } => self.follow(&frame, id, usize::from(offset)),
+        }
+    }
+
+    fn whole(&mut self, frame: &Frame<'_>) -> Ruling<'p> {
+        let ip = frame.ip;
+        let asked = rules::ruling(self.policy, frame.source, frame.destination, asked_for(ip));
+        let answered = self.answer(frame, answered_by(ip));
+        if !asked.permits() && is_error(ip) {
+            return self.related(frame).unwrap_or(asked);
+        }
+        if !asked.permits() && !answered.permits() && !frame.monitored {
+            return asked;
+        }
+        if let Transport::Tcp { flags, .. } = ip.transport
+            && is_nonsense(flags)
+        {
+            let refusal = DropReason::TcpFlags;
+            return Ruling { refusal, ..asked };
+        }
+        match ends(ip) {
+            Some((from, to)) if !is_group(to.0) => self.track(frame, from, to, asked, answered),
+            _ => asked,
+        }
+    }
+
+    /// The rule for the session that a frame would be the answer in.
+    fn answer(&self, frame: &Frame<'_>, service: Option<Wanted>) -> Ruling<'p> {
+        service.map_or(rules::DEFAULT, |service| {
+            rules::ruling(self.policy, frame.destination, frame.source, service)
+        })
+    }
+
+    fn track(&mut self, frame: &Frame<'_>, from: End, to: End, asked: Ruling<'p>, answered: Ruling<'p>) -> Ruling<'p> {
+        let opens = asked.permits() || frame.monitored;
+        let Some((index, by_initiator)) = self.flow_of(frame, from, to) else {
+            return if opens {
+                self.open(frame, from, to, asked)
+            } else {
+                asked
+            };
+        };
+        if is_over(self.flows[index].state) && is_syn(frame.ip) {
+            // The ports are used again. Whoever may not open a session does not end one either.
+            if !asked.permits() {
+                return asked;
+            }
+            self.flows.remove(index);
+            return self.open(frame, from, to, asked);
+        }
+        let ruling = if by_initiator { asked } else { answered };
+        if !ruling.permits() {
+            // A session that the policy refuses (any more) does not keep its responder from opening one of its own.
+            let may_open = !by_initiator && asked.permits();
+            if may_open || !frame.monitored {
+                self.flows.remove(index);
+            }
+            if may_open {
+                return self.open(frame, from, to, asked);
+            }
+            if !frame.monitored {
+                return if by_initiator { ruling } else { asked };
+            }
+        }
+        let flow = &mut self.flows[index];
+        flow.state = next(flow.state, by_initiator, frame.ip);
+        flow.seen = frame.now;
+        if flow.generation != self.generation {
+            (flow.generation, flow.ruling) = (self.generation, ruling);
+        }
+        Ruling {
+            by_flow: true,
+            log: false,
+            answers: !by_initiator,
+            ..ruling
+        }
+    }
+
+    /// The flow between two ends that has not been idle for too long, and whether the first end opened it. The answers
+    /// of ICMP echo are a message of their own, so a request never belongs to the flow of the other side's.
+    fn flow_of(&self, frame: &Frame<'_>, from: End, to: End) -> Option<(usize, bool)> {
+        let protocol = frame.ip.protocol();
+        let reply = is_echo_reply(frame.ip);
+        let echo = reply || is_echo_request(frame.ip);
+        self.flows.iter().enumerate().find_map(|(index, flow)| {
+            let alive = frame.now.saturating_sub(flow.seen) <= flow.state.patience() * SECOND;
+            if !alive || flow.realm != frame.realm || flow.protocol != protocol {
+                return None;
+            }
+            let forth = flow.initiator == from && flow.responder == to && !reply;
+            let back = flow.initiator == to && flow.responder == from && (reply || !echo);
+            (forth || back).then_some((index, forth))
+        })
+    }
+
+    /// Opens a flow, if the frame is one that opens flows.
+    fn open(&mut self, frame: &Frame<'_>, from: End, to: End, asked: Ruling<'p>) -> Ruling<'p> {
+        let state = match frame.ip.transport {
+            Transport::Tcp { flags, .. } if flags & RST != 0 => return asked,
+            Transport::Tcp { .. } if is_syn(frame.ip) => State::SynSent,
+            Transport::Tcp { .. } => State::PickedUp,
+            Transport::Icmp { .. } if !is_echo_request(frame.ip) => return asked,
+            _ => State::Unanswered,
+        };
+        // Flows that are forgotten make room.
+        let now = frame.now;
+        self.flows
+            .retain(|flow| now.saturating_sub(flow.seen) <= flow.state.patience() * SECOND);
+        self.flows.push(Flow {
+            realm: frame.realm,
+            protocol: frame.ip.protocol(),
+            initiator: from,
+            responder: to,
+            state,
+            seen: now,
+            ruling: asked,
+            generation: self.generation,
+        });
+        asked
+    }
+
+    /// An ICMP error follows the flow of the packet that it quotes, if that came from whom the error goes to.
+    fn related(&self, frame: &Frame<'_>) -> Option<Ruling<'p>> {
+        let Transport::Icmp {
+            about: About::Quote(quote),
+            ..
+        } = &frame.ip.transport
+        else {
+            return None;
+        };
+        let Quote { ip, left } = &**quote;
+        let shown = (ip.header() + ip.payload).min(*left);
+        let readable =
+            shown >= 8 && ip.has_transport() && (ip.source.is_ipv4() || (ip.extensions == 0 && ip.part == Part::Whole));
+        if !readable || ip.source != frame.ip.destination {
+            return None;
+        }
+        let (from, to) = ends(ip)?;
+        if is_group(to.0) {
+            return None;
+        }
+        let about = Frame { ip, ..*frame };
+        let (index, _) = self.flow_of(&about, from, to)?;
+        let flow = &self.flows[index];
+        (flow.generation == self.generation).then_some(Ruling {
+            by_flow: true,
+            log: false,
+            ..flow.ruling
+        })
+    }
+
+    /// Remembers a first fragment.
+    fn lead(&mut self, frame: &Frame<'_>, id: u32, ruling: Ruling<'p>) {
+        let leader = Leader {
+            realm: frame.realm,
+            ends: (frame.ip.source, frame.ip.destination),
+            id,
+            protocol: frame.ip.source.is_ipv4().then(|| frame.ip.protocol()),
+            octets: frame.ip.header() + frame.ip.payload,
+            seen: frame.now,
+            ruling,
+            generation: self.generation,
+            service: if ruling.answers {
+                answered_by(frame.ip)
+            } else {
+                Some(asked_for(frame.ip))
+            },
+        };
+        self.fragments.retain(|other| !other.is_same_packet(&leader));
+        self.fragments.push(leader);
+    }
+
+    /// A later fragment shares the fate of its first one.
+    fn follow(&self, frame: &Frame<'_>, id: u32, offset: usize) -> Ruling<'p> {
+        let refused = |refusal| Ruling {
+            rule: "",
+            refusal,
+            log: false,
+            by_flow: true,
+            answers: false,
+        };
+        let protocol = frame.ip.source.is_ipv4().then(|| frame.ip.protocol());
+        let ends = (frame.ip.source, frame.ip.destination);
+        let first = self.fragments.iter().find(|first| {
+            (first.realm, first.ends, first.id, first.protocol) == (frame.realm, ends, id, protocol)
+                && frame.now - first.seen <= FRAGMENT_SECONDS * SECOND
+        });
+        let Some(first) = first else {
+            return refused(DropReason::FragmentOrphan);
+        };
+        if offset < first.octets {
+            return refused(DropReason::OverlappingFragment);
+        }
+        if first.generation == self.generation {
+            return Ruling {
+                log: false,
+                by_flow: true,
+                ..first.ruling
+            };
+        }
+        // The policy has changed since.
+        let ruling = match first.service {
+            Some(service) if !first.ruling.answers => {
+                rules::ruling(self.policy, frame.source, frame.destination, service)
+            }
+            service => self.answer(frame, service),
+        };
+        Ruling {
+            log: false,
+            by_flow: true,
+            ..ruling
+        }
+    }
+}
+
+impl Leader<'_> {
+    fn is_same_packet(&self, other: &Self) -> bool {
+        (self.realm, self.ends, self.id, self.protocol) == (other.realm, other.ends, other.id, other.protocol)
+    }
+}
+
+/// The state after one more frame.
+fn next(state: State, by_initiator: bool, ip: &Ip) -> State {
+    let Transport::Tcp { flags, .. } = ip.transport else {
+        return if by_initiator { state } else { State::Answered };
+    };
+    let has = |flag| flags & flag != 0;
+    let open = if has(FIN) { State::Closing } else { State::Established };
+    match state {
+        // Nobody has answered the initiator: its own reset shows nothing.
+        State::SynSent | State::PickedUp if by_initiator => state,
+        _ if has(RST) => State::Reset,
+        State::SynSent if has(SYN) => State::SynReceived,
+        State::SynReceived if by_initiator && has(ACK) && !has(SYN) => open,
+        State::PickedUp | State::Established => open,
+        // A forged reset ends nothing (RFC 5961): whoever goes on talking keeps the session.
+        State::Reset => State::Closing,
+        state => state,
+    }
+}
+
+fn is_over(state: State) -> bool {
+    matches!(state, State::Closing | State::Reset)
+}
+
+/// The first segment of a connection.
+fn is_syn(ip: &Ip) -> bool {
+    matches!(ip.transport, Transport::Tcp { flags, .. } if flags & SYN != 0 && flags & ACK == 0)
+}
+
+/// Flags that no TCP sends: none of the four, or SYN with FIN or RST.
+fn is_nonsense(flags: u8) -> bool {
+    flags & (SYN | ACK | FIN | RST) == 0 || (flags & SYN != 0 && flags & (FIN | RST) != 0)
+}
+
+fn is_echo_request(ip: &Ip) -> bool {
+    matches!(
+        (&ip.transport, ip.source),
+        (Transport::Icmp { kind: 8, .. }, IpAddr::V4(_)) | (Transport::Icmp { kind: 128, .. }, IpAddr::V6(_))
+    )
+}
+
+fn is_echo_reply(ip: &Ip) -> bool {
+    matches!(
+        (&ip.transport, ip.source),
+        (Transport::Icmp { kind: 0, .. }, IpAddr::V4(_)) | (Transport::Icmp { kind: 129, .. }, IpAddr::V6(_))
+    )
+}
+
+/// Whether a packet tells of an error with another one.
+fn is_error(ip: &Ip) -> bool {
+    match (&ip.transport, ip.source) {
+        (Transport::Icmp { kind, .. }, IpAddr::V4(_)) => matches!(kind, 3 | 11 | 12),
+        (Transport::Icmp { kind, .. }, IpAddr::V6(_)) => (1..=4).contains(kind),
+        _ => false,
+    }
+}
+
+/// The ends of the flow that a frame belongs to; `None` for ICMP other than echo.
+fn ends(ip: &Ip) -> Option<(End, End)> {
+    let (source, destination) = match ip.transport {
+        Transport::Tcp {
+            source, destination, ..
+        }
+        | Transport::Udp { source, destination } => (source, destination),
+        Transport::Icmp { id, .. } if is_echo_request(ip) || is_echo_reply(ip) => (id, id),
+        Transport::Icmp { .. } => return None,
+        Transport::Other(_) => (0, 0),
+    };
+    Some(((ip.source, source), (ip.destination, destination)))
+}
+
+/// The service that a frame asks for.
+fn asked_for(ip: &Ip) -> Wanted {
+    let port = match ip.transport {
+        Transport::Tcp { destination, .. } | Transport::Udp { destination, .. } => destination,
+        Transport::Icmp { kind, code, .. } => u16::from_be_bytes([kind, code]),
+        Transport::Other(_) => 0,
+    };
+    Wanted {
+        protocol: ip.protocol(),
+        port,
+    }
+}
+
+/// The service that the other end must have asked for, if the frame is an answer.
+fn answered_by(ip: &Ip) -> Option<Wanted> {
+    let port = match ip.transport {
+        Transport::Tcp { source, .. } | Transport::Udp { source, .. } => source,
+        Transport::Icmp { .. } if !is_echo_reply(ip) => return None,
+        Transport::Icmp { .. } if ip.source.is_ipv4() => u16::from_be_bytes([8, 0]),
+        Transport::Icmp { .. } => u16::from_be_bytes([128, 0]),
+        Transport::Other(_) => 0,
+    };
+    Some(Wanted {
+        protocol: ip.protocol(),
+        port,
+    })
+}

@@ -1,0 +1,55 @@
+//! Random policies, and random frames that aim at what they say.
+//!
+//! Policies come as text, so that the parser takes part. Frames come as they are meant ([`crate::oracle::Sent`]), for
+//! the oracle, and as octets ([`frame`]), for the engine. Everything follows from a seed.
+
+mod aims;
+mod policy;
+mod rng;
+mod traffic;
+mod wire;
+
+use anyhow::{Result, anyhow};
+use enforcer::kernel::PortSetup;
+use enforcer::policy::{self as policies, ValidPolicy};
+use enforcer_common::abi::control;
+
+pub use policy::text;
+pub use rng::Random;
+pub use traffic::{Step, Traffic};
+pub use wire::frame;
+
+/// The interface of the port that enforces.
+pub const TRUNK: u32 = 1;
+/// The interface of the port in monitor mode.
+pub const MONITOR_TRUNK: u32 = 2;
+/// The interface of a port with a native VLAN, without another VLAN, and with LLDP only.
+pub const ACCESS: u32 = 3;
+/// An interface that is no port.
+pub const NO_PORT: u32 = 7;
+/// VLAN of untagged frames on [`ACCESS`].
+pub const NATIVE_VLAN: u16 = 100;
+/// The VLAN that [`ACCESS`] leaves out.
+pub const CLOSED_VLAN: u16 = 101;
+
+/// The ports of all random policies.
+pub fn ports() -> Vec<PortSetup> {
+    vec![
+        PortSetup::new("trunk", TRUNK),
+        PortSetup {
+            monitor: true,
+            ..PortSetup::new("monitor", MONITOR_TRUNK)
+        },
+        PortSetup {
+            native_vlan: NATIVE_VLAN,
+            control: control::LLDP,
+            vlans: (1..=4094).filter(|&id| id != CLOSED_VLAN).collect(),
+            ..PortSetup::new("access", ACCESS)
+        },
+    ]
+}
+
+/// Reads a policy from its text, as the controller does from its files.
+pub fn load(text: &str) -> Result<ValidPolicy> {
+    policies::load_texts([("policy.yaml".into(), text.to_owned())]).map_err(|errors| anyhow!("{errors}"))
+}

@@ -1,0 +1,346 @@
+//! One policy and one sequence of frames, through the oracle, the engine and the kernel program.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use enforcer::engine::Engine;
+use enforcer::kernel::{PortSetup, ports};
+use enforcer::policy::{self, TableSet, ValidPolicy};
+use enforcer_common::abi::{Counter, Event, NO_RULE, REASONS};
+use enforcer_common::pipeline::Decision;
+use enforcer_common::verdict::{DropReason, Stage, Verdict};
+use enforcer_tests::kernel::{Kernel, SHORTEST, action};
+use enforcer_tests::oracle::{Oracle, Outcome};
+use enforcer_tests::random::{self, MONITOR_TRUNK, Random, Step, TRUNK, Traffic};
+
+/// Frames that the kernel gets at once; the event ring holds many more.
+const BATCH: usize = 100;
+
+/// Why no frame comes to the stage of budgets.
+const NO_LIMITS: &str = "the policy language has no word for limits yet: the shapes show them on patched tables";
+
+/// Reasons that no frame reaches, and why not.
+const UNREACHABLE: [(DropReason, &str); 7] = [
+    (
+        DropReason::TableMiss,
+        "a defect of the policy compiler, which no frame brings about",
+    ),
+    (
+        DropReason::RouterAdvertisement,
+        "the policy language has no word for routers yet: the shapes show it on patched tables",
+    ),
+    (
+        DropReason::DhcpServer,
+        "the policy language has no word for DHCP servers yet: the shapes show it on patched tables",
+    ),
+    (DropReason::RuleLimit, NO_LIMITS),
+    (DropReason::FromLimit, NO_LIMITS),
+    (DropReason::TowardLimit, NO_LIMITS),
+    (DropReason::GroupLimit, NO_LIMITS),
+];
+
+/// A policy, and the frames that its seed brings.
+pub(crate) struct Round {
+    seed: u64,
+    pub(crate) text: String,
+    policy: ValidPolicy,
+    pub(crate) tables: TableSet,
+    ports: Vec<PortSetup>,
+}
+
+impl Round {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self::of(seed, random::text(&mut Random::new(seed)))
+    }
+
+    fn of(seed: u64, text: String) -> Self {
+        let policy = random::load(&text).unwrap_or_else(|error| panic!("seed {seed}: {error}\n{text}"));
+        let tables = policy::compile(&policy).unwrap_or_else(|error| panic!("seed {seed}: {error}\n{text}"));
+        Self {
+            seed,
+            text,
+            policy,
+            tables,
+            ports: random::ports(),
+        }
+    }
+
+    /// The same with every zone in one mode.
+    pub(crate) fn in_mode(&self, mode: &str) -> Self {
+        let text = self.text.replace("mode: monitor", "mode: enforce");
+        Self::of(self.seed, text.replace("mode: enforce", &format!("mode: {mode}")))
+    }
+
+    pub(crate) fn steps(&self, count: usize) -> Vec<Step> {
+        let mut traffic = Traffic::new(&self.policy, Random::new(!self.seed));
+        (0..count).map(|_| traffic.step()).collect()
+    }
+
+    fn engine(&self) -> Engine {
+        let entries: Vec<_> = self
+            .ports
+            .iter()
+            .zip(0..)
+            .map(|(port, slot)| port.entry(slot))
+            .collect();
+        let ports = ports::table(&entries).expect("ports that a mask keeps apart");
+        Engine::new(self.tables.clone(), ports)
+    }
+
+    fn outcome_of(&self, decision: &Decision) -> Outcome<'_> {
+        let rule = match decision.rule {
+            NO_RULE => "",
+            rule => &self.tables.names.rules[rule as usize].name,
+        };
+        Outcome {
+            verdict: decision.verdict,
+            reason: decision.reason,
+            stage: decision.stage,
+            rule,
+            zone: usize::from(decision.zone),
+            log: decision.log && decision.reason == DropReason::None,
+        }
+    }
+
+    /// What the oracle and the engine say about each frame, until they differ.
+    fn verdicts(&self, steps: &[Step]) -> Vec<(Outcome<'_>, Outcome<'_>)> {
+        let engine = self.engine();
+        let mut oracle = Oracle::new(&self.policy, &self.ports);
+        let mut now = 1;
+        let mut verdicts = Vec::with_capacity(steps.len());
+        for step in steps {
+            now += step.pause;
+            let mut wanted = oracle.decide(&step.sent, now);
+            wanted.log &= wanted.reason == DropReason::None;
+            let (decision, _) = engine.decide(&random::frame(&step.sent), step.sent.ifindex, now);
+            let got = self.outcome_of(&decision);
+            verdicts.push((wanted, got));
+            if wanted != got {
+                break;
+            }
+        }
+        verdicts
+    }
+
+    /// What oracle and engine say about each frame, or the first frame that they decide differently.
+    pub(crate) fn agreed(&self, steps: &[Step]) -> Result<Vec<(Verdict, DropReason, Stage)>, usize> {
+        let verdicts = self.verdicts(steps);
+        match verdicts.iter().position(|(wanted, got)| wanted != got) {
+            Some(index) => Err(index),
+            None => Ok(verdicts
+                .iter()
+                .map(|(_, got)| (got.verdict, got.reason, got.stage))
+                .collect()),
+        }
+    }
+
+    /// What is wrong with each frame, and by which rule, whatever the mode makes of it. All ports enforce.
+    pub(crate) fn permitted(&self, steps: &[Step]) -> Vec<(bool, Outcome<'_>)> {
+        let engine = self.engine();
+        let mut now = 1;
+        let decide = |step: &Step| {
+            now += step.pause;
+            let ifindex = match step.sent.ifindex {
+                MONITOR_TRUNK => TRUNK,
+                ifindex => ifindex,
+            };
+            let (decision, _) = engine.decide(&random::frame(&step.sent), ifindex, now);
+            (decision.reason == DropReason::None, self.outcome_of(&decision))
+        };
+        steps.iter().map(decide).collect()
+    }
+
+    /// What a person needs to see of a disagreement at the last of these frames: no frame that it does not take.
+    pub(crate) fn report(&self, steps: &[Step]) -> String {
+        let steps = shortened(steps.to_vec(), |fewer| self.agreed(fewer) == Err(fewer.len() - 1));
+        let verdicts = self.verdicts(&steps);
+        let lines = verdicts.iter().map(|(wanted, got)| {
+            if wanted == got {
+                format!("    both: {got:?}")
+            } else {
+                format!("  oracle: {wanted:?}\n  engine: {got:?}")
+            }
+        });
+        self.story("engine and oracle disagree", &steps, lines)
+    }
+
+    /// The same for a frame that enforce mode (this round) decides otherwise than monitor mode.
+    pub(crate) fn report_foretold(&self, monitor: &Self, steps: &[Step]) -> String {
+        let verdicts = |steps: &[Step]| (monitor.permitted(steps), self.permitted(steps));
+        let steps = shortened(steps.to_vec(), |fewer| {
+            let (foretold, enforced) = verdicts(fewer);
+            foretold.last().map(|last| last.0) != enforced.last().map(|last| last.0)
+        });
+        let (foretold, enforced) = verdicts(&steps);
+        let lines = foretold.iter().zip(&enforced);
+        let lines = lines.map(|(foretold, enforced)| format!("  foretold: {foretold:?}\n  enforced: {enforced:?}"));
+        self.story("monitor mode does not foretell enforce mode", &steps, lines)
+    }
+
+    fn story(&self, what: &str, steps: &[Step], lines: impl Iterator<Item = String>) -> String {
+        let Self { seed, text, .. } = self;
+        let mut story = format!("seed {seed}: {what}; again with ENFORCER_SEED={seed}\n{text}");
+        for (step, line) in steps.iter().zip(lines) {
+            let _ = write!(story, "\nafter {} ns: {:?}\n{line}\n", step.pause, step.sent);
+        }
+        story
+    }
+
+    /// Runs the frames without pauses through the kernel program and the engine, and holds the one to the other.
+    pub(crate) fn agreed_in_kernel(&self, steps: &[Step]) -> Vec<(Verdict, DropReason, Stage)> {
+        let (outcomes, difference) = self.run_in_kernel(steps, Counts::compare);
+        if difference.is_none() {
+            return outcomes;
+        }
+        let steps = shortened(steps[..=outcomes.len()].to_vec(), |fewer| {
+            let (outcomes, difference) = self.run_in_kernel(fewer, |_, _| ());
+            difference.is_some() && outcomes.len() + 1 == fewer.len()
+        });
+        let (outcomes, difference) = self.run_in_kernel(&steps, |_, _| ());
+        let lines = outcomes.iter().map(|outcome| format!("    both: {outcome:?}"));
+        panic!(
+            "{}",
+            self.story("kernel and engine disagree", &steps, lines.chain(difference))
+        );
+    }
+
+    /// The outcomes on which both agree, then the first on which they do not. `compare` is for when they always do.
+    fn run_in_kernel(
+        &self,
+        steps: &[Step],
+        compare: impl Fn(&Counts, &Kernel),
+    ) -> (Vec<(Verdict, DropReason, Stage)>, Option<String>) {
+        let mut kernel =
+            Kernel::load(&self.tables, &self.ports).expect("the kernel takes the program: this test wants root");
+        let engine = self.engine();
+        let mut counts = Counts::default();
+        let mut outcomes = Vec::new();
+        for steps in steps.chunks(BATCH) {
+            let frames: Vec<_> = steps.iter().map(|step| random::frame(&step.sent)).collect();
+            let batch = frames.iter().zip(steps);
+            let batch = batch.filter(|(frame, _)| frame.len() >= SHORTEST);
+            let batch: Vec<_> = batch.map(|(frame, step)| (&**frame, step.sent.ifindex)).collect();
+            let mut results = kernel.run_all(&batch).expect("test runs").into_iter();
+            for (frame, step) in frames.iter().zip(steps) {
+                let ifindex = step.sent.ifindex;
+                let (decision, packet) = engine.decide(frame, ifindex, 1);
+                if frame.len() >= SHORTEST {
+                    let (action, event) = results.next().expect("a result a frame");
+                    let passes = matches!(decision.verdict, Verdict::Pass | Verdict::WouldDrop);
+                    let wanted_action = if passes { action::PASS } else { action::DROP };
+                    let wanted = Event::new(&decision, &packet, ifindex, event.generation, event.boot_nanos);
+                    if event != wanted || action != wanted_action {
+                        let difference = format!("  kernel: {action} {event:?}\n  engine: {wanted_action} {wanted:?}");
+                        return (outcomes, Some(difference));
+                    }
+                    counts.add(&decision, packet.length);
+                }
+                outcomes.push((decision.verdict, decision.reason, decision.stage));
+            }
+        }
+        compare(&counts, &kernel);
+        (outcomes, None)
+    }
+}
+
+/// Leaves out frames for as long as the last one still fails. A pause stays with the next frame.
+fn shortened(mut steps: Vec<Step>, fails: impl Fn(&[Step]) -> bool) -> Vec<Step> {
+    let mut chunk = steps.len() / 2;
+    while chunk > 0 {
+        let mut start = 0;
+        while start + chunk < steps.len() {
+            let mut fewer = steps.clone();
+            let pause: u64 = fewer.drain(start..start + chunk).map(|step| step.pause).sum();
+            fewer[start].pause += pause;
+            if fails(&fewer) {
+                steps = fewer;
+            } else {
+                start += chunk;
+            }
+        }
+        chunk /= 2;
+    }
+    steps
+}
+
+/// The counters that the kernel program must have kept. In a first generation with maps of its own, slots are indices.
+#[derive(Default)]
+struct Counts {
+    ports: BTreeMap<u32, Counter>,
+    drops: BTreeMap<u32, Counter>,
+    rules: BTreeMap<u32, Counter>,
+}
+
+impl Counts {
+    fn add(&mut self, decision: &Decision, length: u32) {
+        let count = |map: &mut BTreeMap<u32, Counter>, index: u32| {
+            let counter = map.entry(index).or_default();
+            counter.packets += 1;
+            counter.bytes += u64::from(length);
+        };
+        if let Some(port) = decision.port {
+            let verdicts = Verdict::ALL.len() as u32;
+            count(&mut self.ports, u32::from(port) * verdicts + decision.verdict as u32);
+        }
+        if decision.rule != NO_RULE {
+            count(&mut self.rules, decision.rule);
+        }
+        if decision.reason != DropReason::None {
+            let would = u32::from(decision.verdict == Verdict::WouldDrop);
+            let reason = u32::from(decision.zone) * REASONS as u32 + decision.reason as u32;
+            count(&mut self.drops, reason * 2 + would);
+        }
+    }
+
+    fn compare(&self, kernel: &Kernel) {
+        let read = |map: &str| kernel.counters(map).expect("a map of counters");
+        assert_eq!(read("PORT_COUNTERS"), self.ports);
+        assert_eq!(read("DROP_COUNTERS"), self.drops);
+        assert_eq!(read("RULE_COUNTERS"), self.rules);
+    }
+}
+
+/// Which outcomes came up.
+#[derive(Default)]
+pub(crate) struct Coverage {
+    verdicts: BTreeMap<&'static str, usize>,
+    reasons: BTreeMap<&'static str, usize>,
+    stages: BTreeMap<&'static str, usize>,
+}
+
+impl Coverage {
+    pub(crate) fn extend(&mut self, outcomes: impl IntoIterator<Item = (Verdict, DropReason, Stage)>) {
+        for (verdict, reason, stage) in outcomes {
+            *self.verdicts.entry(verdict.name()).or_default() += 1;
+            *self.reasons.entry(reason.name()).or_default() += 1;
+            *self.stages.entry(stage.name()).or_default() += 1;
+        }
+    }
+
+    /// Fails when an outcome is missing that frames can bring about.
+    pub(crate) fn assert_complete(&self) {
+        println!("{:?}\n{:?}\n{:?}", self.verdicts, self.stages, self.reasons);
+        // The kernel runs no program on less than an Ethernet header.
+        let impossible = |reason: &DropReason| UNREACHABLE.iter().any(|(other, _)| other == reason);
+        let reasons = DropReason::ALL.iter().filter(|reason| !impossible(reason));
+        let verdicts = [Verdict::Pass, Verdict::Drop, Verdict::WouldDrop];
+        let stages = [Stage::Parse, Stage::Link, Stage::Source, Stage::Flow, Stage::Policy];
+        let missing: BTreeSet<_> = reasons
+            .map(|reason| reason.name())
+            .filter(|name| !self.reasons.contains_key(name))
+            .chain(
+                verdicts
+                    .iter()
+                    .map(|one| one.name())
+                    .filter(|name| !self.verdicts.contains_key(name)),
+            )
+            .chain(
+                stages
+                    .iter()
+                    .map(|one| one.name())
+                    .filter(|name| !self.stages.contains_key(name)),
+            )
+            .collect();
+        assert!(missing.is_empty(), "no frame came to {missing:?}");
+    }
+}
