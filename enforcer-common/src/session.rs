@@ -130,13 +130,16 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
         if !forward.permits() && quote::is_error(self.packet) {
             return (self.related(key).unwrap_or(forward), Effect::Nothing);
         }
-        if !forward.permits() && !self.monitored && !self.backward(self.packet.ports()).permits() {
+        let stateless = self.tables.flags() & settings_flags::FLOWS == 0;
+        // Without flows nothing tells an answer from a new session, so the rules of the other direction do not matter.
+        let hopeless = || stateless || !self.backward(self.packet.ports()).permits();
+        if !forward.permits() && !self.monitored && hopeless() {
             return (forward, Effect::Nothing);
         }
         if self.packet.protocol == protocol::TCP && !conntrack::is_sane(self.packet.tcp_flags) {
             return (forward.refused_for(DropReason::TcpFlags), Effect::Nothing);
         }
-        if self.tables.flags() & settings_flags::FLOWS == 0 {
+        if stateless {
             return (forward, Effect::Nothing);
         }
         match conntrack::key(self.packet, self.realm, key) {
