@@ -165,7 +165,6 @@ pub fn tables() -> TableSet {
     let policy = policy::load(&[PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/shapes")]);
     let policy = policy.unwrap_or_else(|findings| panic!("{findings}"));
     let mut tables = policy::compile(&policy).unwrap_or_else(|findings| panic!("{findings}"));
-    guards::declare(&mut tables);
     budgets::declare(&mut tables);
     tables
 }

@@ -6,9 +6,9 @@ use ipnetwork::IpNetwork;
 
 use super::{
     fields::{Complaint, Fields, Known, Spanned, list, scalar},
-    grammar::{self, Reference},
+    grammar::{self, Reference, Role},
     services,
-    valid::{Action, Mode, ServiceMatch, VlanId},
+    valid::{Action, GuardMode, Mode, ServiceMatch, VlanId},
     yaml::{Key, Node, Value},
 };
 use crate::diagnostics::{Diagnostic, quote};
@@ -21,14 +21,19 @@ const FILE: Known = Known {
 const ZONE: Known = Known {
     what: "a zone",
     keys: &[
-        "vlan", "realm", "subnets", "gateway", "mode", "comment", "owner", "ticket",
+        "vlan", "realm", "subnets", "gateway", "mode", "guards", "routers", "comment", "owner", "ticket",
     ],
-    later: &["class", "on_no_policy", "guard", "limit", "shield"],
+    later: &["class", "on_no_policy", "limit", "limits", "shield"],
+};
+const GUARDS: Known = Known {
+    what: "`guards`",
+    keys: &["source", "arp", "neighbour", "dhcp", "router"],
+    later: &[],
 };
 const DEVICE: Known = Known {
     what: "a device",
-    keys: &["zone", "mac", "address", "dhcp", "comment", "owner", "ticket"],
-    later: &["class", "limit", "shield"],
+    keys: &["zone", "mac", "address", "dhcp", "roles", "comment", "owner", "ticket"],
+    later: &["class", "limit", "limits", "shield"],
 };
 const SERVICE: Known = Known {
     what: "a service",
@@ -61,6 +66,18 @@ pub(super) struct ZoneText {
     pub(super) subnets: Vec<Spanned<IpNetwork>>,
     pub(super) gateways: Vec<Spanned<IpAddr>>,
     pub(super) mode: Mode,
+    pub(super) guards: GuardsText,
+    pub(super) routers: Vec<Spanned<[u8; 6]>>,
+}
+
+/// The guards that a zone sets.
+#[derive(Debug, Default)]
+pub(super) struct GuardsText {
+    pub(super) source: Option<GuardMode>,
+    pub(super) arp: Option<GuardMode>,
+    pub(super) neighbour: Option<GuardMode>,
+    pub(super) dhcp: Option<GuardMode>,
+    pub(super) router: Option<GuardMode>,
 }
 
 #[derive(Debug)]
@@ -69,6 +86,7 @@ pub(super) struct DeviceText {
     pub(super) zone: Option<Spanned<String>>,
     pub(super) mac: Option<Spanned<[u8; 6]>>,
     pub(super) addresses: Vec<Spanned<IpAddr>>,
+    pub(super) dhcp_server: bool,
 }
 
 #[derive(Debug)]
@@ -177,6 +195,9 @@ fn zone(name: Spanned<String>, node: &Node<'_>, findings: &mut Vec<Diagnostic>) 
     let gateways = gateways.map(|node| list(node, grammar::host_address, findings));
     let mode = fields.get("mode");
     let mode = mode.and_then(|node| scalar(node, grammar::mode, findings));
+    let guards = fields.get("guards").map(|node| guards(node, findings));
+    let routers = fields.get("routers");
+    let routers = routers.map(|node| list(node, grammar::mac, findings));
     ZoneText {
         name,
         vlan,
@@ -184,6 +205,23 @@ fn zone(name: Spanned<String>, node: &Node<'_>, findings: &mut Vec<Diagnostic>) 
         subnets: subnets.unwrap_or_default(),
         gateways: gateways.unwrap_or_default(),
         mode: mode.map(|mode| mode.value).unwrap_or_default(),
+        guards: guards.unwrap_or_default(),
+        routers: routers.unwrap_or_default(),
+    }
+}
+
+fn guards(node: &Node<'_>, findings: &mut Vec<Diagnostic>) -> GuardsText {
+    let fields = Fields::read(node, node.at, &GUARDS, findings);
+    let mut mode = |guard| {
+        let mode = scalar(fields.get(guard)?, grammar::guard_mode, findings)?;
+        Some(mode.value)
+    };
+    GuardsText {
+        source: mode("source"),
+        arp: mode("arp"),
+        neighbour: mode("neighbour"),
+        dhcp: mode("dhcp"),
+        router: mode("router"),
     }
 }
 
@@ -213,11 +251,13 @@ fn device(name: Spanned<String>, node: &Node<'_>, findings: &mut Vec<Diagnostic>
         fields.require("address", "10.10.110.21", findings)
     };
     let addresses = addresses.map(|node| list(node, grammar::host_address, findings));
+    let roles = fields.get("roles").map(|node| list(node, grammar::role, findings));
     DeviceText {
         name,
         zone: zone.and_then(|node| scalar(node, grammar::name, findings)),
         mac: mac.and_then(|node| scalar(node, grammar::mac, findings)),
         addresses: addresses.unwrap_or_default(),
+        dhcp_server: roles.is_some_and(|roles| roles.iter().any(|role| role.value == Role::DhcpServer)),
     }
 }
 

@@ -8,7 +8,7 @@ use ipnetwork::IpNetwork;
 use super::{
     fields::{Complaint, nearest},
     link_scoped,
-    valid::{Action, Mode, VlanId},
+    valid::{Action, GuardMode, Mode, VlanId},
 };
 use crate::diagnostics::quote;
 
@@ -165,6 +165,27 @@ fn word<T: Copy>(text: &str, words: &[(&'static str, T)]) -> Result<T, Complaint
 /// `monitor` or `enforce`.
 pub(super) fn mode(text: &str) -> Result<Mode, Complaint> {
     word(text, &[("monitor", Mode::Monitor), ("enforce", Mode::Enforce)])
+}
+
+/// `off`, `monitor` or `enforce`.
+pub(super) fn guard_mode(text: &str) -> Result<GuardMode, Complaint> {
+    let modes = [
+        ("off", GuardMode::Off),
+        ("monitor", GuardMode::Monitor),
+        ("enforce", GuardMode::Enforce),
+    ];
+    word(text, &modes)
+}
+
+/// What a device does for others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    DhcpServer,
+}
+
+/// `dhcp-server`.
+pub(super) fn role(text: &str) -> Result<Role, Complaint> {
+    word(text, &[("dhcp-server", Role::DhcpServer)])
 }
 
 /// `allow` or `deny`.

@@ -6,7 +6,8 @@
 //! fields.rs     tree -> known keys, lists       unknown keys are errors
 //! grammar.rs    words -> names, VLANs, addresses; services.rs: tcp/443
 //! file.rs       all of it -> PolicyFile         what is written, before names are looked up
-//! validate.rs   PolicyFile -> ValidPolicy       references, duplicates; addresses.rs: who owns which address
+//! validate.rs   PolicyFile -> ValidPolicy       references, duplicates; addresses.rs: who owns which address;
+//!               lans.rs: what the zones of a VLAN share
 //! compile/      ValidPolicy -> TableSet         recursive flow classification
 //! ```
 //!
@@ -19,6 +20,7 @@ mod fields;
 mod file;
 mod files;
 mod grammar;
+mod lans;
 pub mod limits;
 pub mod link_scoped;
 mod services;

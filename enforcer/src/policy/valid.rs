@@ -61,6 +61,36 @@ pub enum Mode {
     Enforce,
 }
 
+/// Routers that a VLAN can have.
+pub const ROUTERS: usize = 4;
+
+/// What a guard does with a frame that it finds wrong, the strictest last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum GuardMode {
+    /// It does not look.
+    #[default]
+    Off,
+    /// If the rules permit the frame, it is counted as `would-drop`, and passes.
+    Monitor,
+    /// The frame is refused.
+    Enforce,
+}
+
+/// The guards of a VLAN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Guards {
+    /// Source addresses belong to the VLAN and to the declared hardware address.
+    pub source: GuardMode,
+    /// ARP senders are who they say.
+    pub arp: GuardMode,
+    /// Neighbour discovery senders are who they say.
+    pub neighbour: GuardMode,
+    /// DHCP server messages come from devices with that role.
+    pub dhcp: GuardMode,
+    /// Router advertisements and redirects come from declared routers.
+    pub router: GuardMode,
+}
+
 /// A zone.
 #[derive(Debug, Clone)]
 pub struct Zone {
@@ -76,6 +106,10 @@ pub struct Zone {
     pub gateways: Vec<IpAddr>,
     /// `None` only for the built-in zones: there the other zone of a pair decides.
     pub mode: Option<Mode>,
+    /// The guards of its VLAN, defaults filled in: the same for all zones of the VLAN. Off for the built-in zones.
+    pub guards: Guards,
+    /// Hardware addresses of the IPv6 routers of its VLAN, sorted, at most [`ROUTERS`]: the same for all zones of the VLAN.
+    pub routers: Vec<[u8; 6]>,
     /// Where the name stands; `None` for built-in zones.
     pub at: Option<Location>,
 }
@@ -91,6 +125,8 @@ pub struct Device {
     pub mac: Option<[u8; 6]>,
     /// At least one; unique in the realm.
     pub addresses: Vec<IpAddr>,
+    /// It is a DHCP server or relay.
+    pub dhcp_server: bool,
     /// Where the name stands.
     pub at: Location,
 }

@@ -7,7 +7,8 @@ use super::{
     fields::{Spanned, nearest},
     file::{DeviceText, PolicyFile, RuleText, ServiceReference, ServiceText, ZoneText},
     grammar::Reference,
-    valid::{Action, Device, Rule, SELF, Selector, Service, ServiceMatch, UNKNOWN, ValidPolicy, Zone},
+    lans,
+    valid::{Action, Device, Guards, Rule, SELF, Selector, Service, ServiceMatch, UNKNOWN, ValidPolicy, Zone},
 };
 use crate::diagnostics::{Diagnostic, Location, Sources, quote};
 
@@ -36,7 +37,8 @@ pub(super) fn validate(
     }
     let names = Names::collect(&file, complete, findings);
     let mut realms = vec!["default".to_owned()];
-    let zones = zones(&file.zones, &mut realms, findings);
+    let mut zones = zones(&file.zones, &mut realms);
+    lans::settle(&file, &mut zones, findings);
     let devices = file.devices.iter().map(|device| names.device(device, findings));
     let devices: Vec<_> = devices.collect();
     addresses::check(&file.zones, &zones, &file.devices, &devices, &realms, findings);
@@ -52,7 +54,7 @@ pub(super) fn validate(
     }
 }
 
-fn zones(texts: &[ZoneText], realms: &mut Vec<String>, findings: &mut Vec<Diagnostic>) -> Vec<Zone> {
+fn zones(texts: &[ZoneText], realms: &mut Vec<String>) -> Vec<Zone> {
     let built_in = |name: &str| Zone {
         name: name.to_owned(),
         vlan: None,
@@ -60,6 +62,8 @@ fn zones(texts: &[ZoneText], realms: &mut Vec<String>, findings: &mut Vec<Diagno
         subnets: Vec::new(),
         gateways: Vec::new(),
         mode: None,
+        guards: Guards::default(),
+        routers: Vec::new(),
         at: None,
     };
     let mut zones = vec![built_in("unknown"), built_in("self")];
@@ -77,39 +81,12 @@ fn zones(texts: &[ZoneText], realms: &mut Vec<String>, findings: &mut Vec<Diagno
             subnets: text.subnets.iter().map(|subnet| subnet.value).collect(),
             gateways: text.gateways.iter().map(|gateway| gateway.value).collect(),
             mode: Some(text.mode),
+            guards: Guards::default(),
+            routers: Vec::new(),
             at: Some(text.name.at),
         });
     }
-    check_vlans(texts, &zones, findings);
     zones
-}
-
-/// A VLAN has one address space, and either has inner tags or has none.
-fn check_vlans(texts: &[ZoneText], zones: &[Zone], findings: &mut Vec<Diagnostic>) {
-    let mut first_of = HashMap::new();
-    let mut tags_of = HashMap::new();
-    for (text, zone) in texts.iter().zip(&zones[2..]) {
-        let Some(Spanned { value: vlan, at }) = text.vlan else {
-            continue;
-        };
-        let (realm, place) = *first_of.entry(vlan).or_insert((zone.realm, at));
-        if realm != zone.realm {
-            findings.push(
-                Diagnostic::at(at, format!("VLAN {vlan} is in two realms"))
-                    .related(place, "in another realm here")
-                    .help("give the zones of one VLAN the same `realm`"),
-            );
-        }
-        let (tags, place) = *tags_of.entry(vlan.outer).or_insert((vlan.inner.is_some(), at));
-        if tags != vlan.inner.is_some() {
-            let outer = vlan.outer;
-            findings.push(
-                Diagnostic::at(at, format!("VLAN {outer} is used with and without an inner tag"))
-                    .related(place, "used the other way here")
-                    .help("an outer tag leads either to a zone or to inner tags"),
-            );
-        }
-    }
 }
 
 fn service(text: &ServiceText) -> Service {
@@ -159,6 +136,7 @@ impl<'t> Names<'t> {
             zone: zone.unwrap_or(UNKNOWN),
             mac: text.mac.map(|mac| mac.value),
             addresses: text.addresses.iter().map(|address| address.value).collect(),
+            dhcp_server: text.dhcp_server,
             at: text.name.at,
         }
     }

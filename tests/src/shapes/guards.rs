@@ -1,7 +1,5 @@
 //! Who speaks for whom: ARP, neighbour discovery, DHCP servers, IPv6 routers.
 
-use enforcer::policy::TableSet;
-use enforcer_common::abi::{endpoint_flags, guard, guard_mode};
 use enforcer_common::verdict::{DropReason, Stage, Verdict};
 
 use super::{Case, Expected, allowed, case, default_denied, dropped, passes_at};
@@ -9,34 +7,6 @@ use crate::packet::{BROADCAST, Builder, Mac, SOURCE_MAC, arp, packet};
 
 const PUMP_1: Mac = [0x00, 0x1e, 0x3d, 0x00, 0x01, 0x01];
 const ROUTER: Mac = [0x02, 0, 0, 0, 0, 0x99];
-
-/// Declares what the policy language has no words for yet: a DHCP server and a router in the pumps' VLAN, and a
-/// VLAN whose guards only watch.
-pub(super) fn declare(tables: &mut TableSet) {
-    let lan = |tables: &TableSet, zone: &str| {
-        let zone = tables
-            .names
-            .zones
-            .iter()
-            .position(|name| name == zone)
-            .expect("a zone of the cases") as u16;
-        tables.lans.iter().position(|lan| lan.zone == zone).expect("its VLAN")
-    };
-    let pumps = lan(tables, "pumps");
-    tables.lans[pumps].guards |= guard_mode::ENFORCE << guard::DHCP | guard_mode::ENFORCE << guard::ROUTER;
-    tables.lans[pumps].routers[1] = ROUTER;
-    let imaging = lan(tables, "imaging");
-    tables.lans[imaging].guards = guard_mode::MONITOR << guard::SOURCE | guard_mode::MONITOR << guard::ARP;
-    let server = |name: &enforcer::policy::tables::EndpointName| name.device.as_deref() == Some("pump-2");
-    for (endpoint, _) in tables
-        .endpoints
-        .iter_mut()
-        .zip(&tables.names.endpoints)
-        .filter(|(_, name)| server(name))
-    {
-        endpoint.flags |= endpoint_flags::DHCP_SERVER;
-    }
-}
 
 pub(super) fn cases() -> Vec<Case> {
     [address_resolution(), neighbours(), routers(), dhcp(), watched()].concat()

@@ -26,7 +26,7 @@ use enforcer_common::abi::{self, Lan, NO_LAN, SELF_ZONE, UNKNOWN_ZONE, VLAN_INNE
 use super::{
     DEFAULT_RULE_NAME, limits,
     tables::{LanName, Names, RuleName, TableSet},
-    valid::{Action, Mode, SELF, UNKNOWN, ValidPolicy, VlanId},
+    valid::{Action, GuardMode, Guards, Mode, SELF, UNKNOWN, ValidPolicy, VlanId},
 };
 use crate::diagnostics::Diagnostics;
 
@@ -182,6 +182,23 @@ fn mode_bits(mode: Option<Mode>) -> u32 {
         Some(Mode::Monitor) => abi::mode::MONITOR,
         Some(Mode::Enforce) => abi::mode::ENFORCE,
     }
+}
+
+/// The modes of the guards, as in `abi::Lan::guards`.
+fn guard_bits(guards: Guards) -> u32 {
+    let bits = |mode: GuardMode, guard: u32| {
+        let mode = match mode {
+            GuardMode::Off => abi::guard_mode::OFF,
+            GuardMode::Monitor => abi::guard_mode::MONITOR,
+            GuardMode::Enforce => abi::guard_mode::ENFORCE,
+        };
+        mode << guard
+    };
+    bits(guards.source, abi::guard::SOURCE)
+        | bits(guards.arp, abi::guard::ARP)
+        | bits(guards.neighbour, abi::guard::NEIGHBOUR)
+        | bits(guards.dhcp, abi::guard::DHCP)
+        | bits(guards.router, abi::guard::ROUTER)
 }
 
 fn rules(policy: &ValidPolicy) -> Vec<abi::Rule> {

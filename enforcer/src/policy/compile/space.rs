@@ -2,23 +2,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use enforcer_common::abi::{Endpoint, Lan, NO_LAN, SELF_ZONE, UNKNOWN_ZONE, endpoint_flags, guard, guard_mode, mode};
+use enforcer_common::abi::{Endpoint, Lan, NO_LAN, SELF_ZONE, UNKNOWN_ZONE, endpoint_flags, mode};
 use ipnetwork::IpNetwork;
 
-use super::mode_bits;
 use super::{
-    Lans, no_lan,
+    Lans, guard_bits, mode_bits, no_lan,
     trie::{self, Family, Leaf, Prefix, Trie},
 };
 use crate::policy::{
     link_scoped,
     tables::EndpointName,
-    valid::{Mode, ValidPolicy},
+    valid::{Device, Mode, ValidPolicy},
 };
-
-/// Guards that need no declarations are on in every VLAN.
-const GUARDS: u32 =
-    guard_mode::ENFORCE << guard::SOURCE | guard_mode::ENFORCE << guard::ARP | guard_mode::ENFORCE << guard::NEIGHBOUR;
 
 /// The number of a set of rule prefixes around an address.
 pub(super) type SetId = u32;
@@ -171,6 +166,8 @@ impl<'p> Builder<'p> {
     /// A VLAN: the roots of its realm with its link-scoped addresses laid over them.
     fn lan(&mut self, lan: u16, realm: usize, roots: &[trie::Root; 2], lans: &Lans, prefixes: &[IpNetwork]) -> Lan {
         let zone = lans.zone(lan);
+        // The zones of a VLAN agree in these.
+        let shared = &self.policy.zones[lans.names[lan as usize].zones[0] as usize];
         let mut claims = Claims::new();
         for range in &link_scoped::RANGES {
             claim(&mut claims, range.network, Claim::Link { zone, lan });
@@ -194,11 +191,11 @@ impl<'p> Builder<'p> {
             zone,
             realm: realm as u16,
             mode: self.lan_mode(lans, lan),
-            guards: GUARDS,
+            guards: guard_bits(shared.guards),
             root4: v4,
             root6: v6,
             group_budget: 0,
-            routers: [[0; 6]; 4],
+            routers: std::array::from_fn(|place| shared.routers.get(place).copied().unwrap_or_default()),
         }
     }
 
@@ -288,7 +285,7 @@ impl<'p> Builder<'p> {
             destination: 0,
             zone: facts.zone,
             lan: facts.lan,
-            flags: mac.map_or(0, |_| endpoint_flags::MAC),
+            flags: device.map_or(0, device_flags),
             mac: mac.unwrap_or_default(),
             mode: mode_bits(self.policy.zones[facts.zone as usize].mode),
             from_budget: 0,
@@ -303,6 +300,16 @@ impl<'p> Builder<'p> {
         self.facts.push(facts);
         number
     }
+}
+
+fn device_flags(device: &Device) -> u16 {
+    let mac = device.mac.map_or(0, |_| endpoint_flags::MAC);
+    let server = if device.dhcp_server {
+        endpoint_flags::DHCP_SERVER
+    } else {
+        0
+    };
+    mac | server
 }
 
 fn claim(claims: &mut Claims, network: IpNetwork, claim: Claim) {

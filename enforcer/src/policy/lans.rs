@@ -1,0 +1,111 @@
+//! What the zones of one VLAN have in common: tags, address space, guards, routers.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{
+    fields::Spanned,
+    file::{PolicyFile, ZoneText},
+    valid::{GuardMode, Guards, ROUTERS, VlanId, Zone},
+};
+use crate::diagnostics::{Diagnostic, Location};
+
+/// Checks the VLANs, and gives the zones of each what they share.
+pub(super) fn settle(file: &PolicyFile, zones: &mut [Zone], findings: &mut Vec<Diagnostic>) {
+    check_tags(&file.zones, zones, findings);
+    let dhcp_servers = file.devices.iter().any(|device| device.dhcp_server);
+    let mut lans: BTreeMap<VlanId, Shared> = BTreeMap::new();
+    for text in &file.zones {
+        if let Some(vlan) = text.vlan {
+            lans.entry(vlan.value).or_default().add(text, dhcp_servers);
+        }
+    }
+    for (vlan, shared) in &lans {
+        shared.check_routers(*vlan, findings);
+    }
+    for zone in zones {
+        if let Some(shared) = zone.vlan.and_then(|vlan| lans.get(&vlan)) {
+            zone.guards = shared.guards;
+            zone.routers = shared.routers.keys().copied().collect();
+        }
+    }
+}
+
+/// What a VLAN gets from its zones.
+#[derive(Default)]
+struct Shared {
+    guards: Guards,
+    /// With the place where each is declared first.
+    routers: BTreeMap<[u8; 6], Location>,
+}
+
+impl Shared {
+    fn add(&mut self, text: &ZoneText, dhcp_servers: bool) {
+        let guards = defaulted(text, dhcp_servers);
+        let so_far = self.guards;
+        self.guards = Guards {
+            source: so_far.source.max(guards.source),
+            arp: so_far.arp.max(guards.arp),
+            neighbour: so_far.neighbour.max(guards.neighbour),
+            dhcp: so_far.dhcp.max(guards.dhcp),
+            router: so_far.router.max(guards.router),
+        };
+        for router in &text.routers {
+            let first = self.routers.entry(router.value).or_insert(router.at);
+            *first = router.at.min(*first);
+        }
+    }
+
+    fn check_routers(&self, vlan: VlanId, findings: &mut Vec<Diagnostic>) {
+        let mut places: Vec<_> = self.routers.values().copied().collect();
+        places.sort_unstable();
+        if let Some(&at) = places.get(ROUTERS) {
+            let message = format!("VLAN {vlan} has more than {ROUTERS} routers");
+            findings.push(
+                Diagnostic::at(at, message)
+                    .related(places[0], "the first one")
+                    .help("declare those only that advertise themselves"),
+            );
+        }
+    }
+}
+
+/// The guards of a zone: those without a word of it are on, as far as the policy says whom to trust.
+fn defaulted(text: &ZoneText, dhcp_servers: bool) -> Guards {
+    let on_with = |declared| if declared { GuardMode::Enforce } else { GuardMode::Off };
+    let guards = &text.guards;
+    Guards {
+        source: guards.source.unwrap_or(GuardMode::Enforce),
+        arp: guards.arp.unwrap_or(GuardMode::Enforce),
+        neighbour: guards.neighbour.unwrap_or(GuardMode::Enforce),
+        dhcp: guards.dhcp.unwrap_or(on_with(dhcp_servers)),
+        router: guards.router.unwrap_or(on_with(!text.routers.is_empty())),
+    }
+}
+
+/// A VLAN has one address space, and either has inner tags or has none.
+fn check_tags(texts: &[ZoneText], zones: &[Zone], findings: &mut Vec<Diagnostic>) {
+    let mut first_of = HashMap::new();
+    let mut tags_of = HashMap::new();
+    for (text, zone) in texts.iter().zip(&zones[2..]) {
+        let Some(Spanned { value: vlan, at }) = text.vlan else {
+            continue;
+        };
+        let (realm, place) = *first_of.entry(vlan).or_insert((zone.realm, at));
+        if realm != zone.realm {
+            findings.push(
+                Diagnostic::at(at, format!("VLAN {vlan} is in two realms"))
+                    .related(place, "in another realm here")
+                    .help("give the zones of one VLAN the same `realm`"),
+            );
+        }
+        let (tags, place) = *tags_of.entry(vlan.outer).or_insert((vlan.inner.is_some(), at));
+        if tags != vlan.inner.is_some() {
+            let outer = vlan.outer;
+            findings.push(
+                Diagnostic::at(at, format!("VLAN {outer} is used with and without an inner tag"))
+                    .related(place, "used the other way here")
+                    .help("an outer tag leads either to a zone or to inner tags"),
+            );
+        }
+    }
+}
