@@ -94,10 +94,21 @@ pub struct Port {
     pub control: u16,
     /// The VLAN of untagged frames; 0 refuses them.
     pub native_vlan: u16,
-    /// Inline mode: 1 plus the key of the paired port in the device map; 0 passes frames to the gateway's stack.
+    /// Inline mode: 1 plus this port's key in the device map, where the paired port stands; 0 passes frames to the
+    /// gateway's stack.
     pub peer: u32,
     /// Outer VLAN ids that are allowed, bit `vid & 63` of word `vid >> 6`.
     pub vlans: [u64; 64],
+}
+
+/// Inline mode: whose frames leave by an entry of the device map. Each port has an entry, and so a key, of its own.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeerSource {
+    /// Number that the kernel gave to the device map; 0 in an unused entry.
+    pub map: u32,
+    /// Number of the port in the counters.
+    pub slot: u32,
 }
 
 /// Bits of [`Port::flags`].
@@ -681,6 +692,7 @@ macro_rules! layout {
 layout! {
     Settings: 64 = 8 4 4 4 4 4 4 32;
     Port: 528 = 4 2 2 2 2 4 512;
+    PeerSource: 8 = 4 4;
     VlanTable: 8192 = 8192;
     Lan: 48 = 2 2 4 4 4 4 4 24;
     TrieNode: 1024 = 1024;

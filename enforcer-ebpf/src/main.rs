@@ -7,7 +7,7 @@
     unreachable_pub,
     missing_docs,
     clippy::needless_pass_by_value,
-    reason = "`#[xdp]` makes the entry points: found by their symbols, called with the context by value"
+    reason = "`#[xdp]` and `#[raw_tracepoint]` make the entry points: found by their symbols, called with the context by value"
 )]
 #![allow(
     clippy::inline_always,
@@ -15,6 +15,7 @@
 )]
 
 mod frame;
+mod inline;
 mod maps;
 mod report;
 mod tables;
@@ -57,10 +58,7 @@ pub fn enforcer(ctx: XdpContext) -> u32 {
     match (decision.verdict, decision.peer) {
         (Verdict::Drop, _) => xdp_action::XDP_DROP,
         (_, 0) => xdp_action::XDP_PASS,
-        // A key that the map lacks drops the frame: an inline pair has no stack to fall back to.
-        (_, peer) => maps::PEERS
-            .redirect(peer - 1, u64::from(xdp_action::XDP_DROP))
-            .unwrap_or_else(|action| action),
+        (_, peer) => inline::leave_by(peer - 1),
     }
 }
 

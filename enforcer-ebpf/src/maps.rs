@@ -6,7 +6,8 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, DevMap, LruHashMap, PerCpuArray, RingBuf};
 use enforcer_common::abi::{
     Bucket, BucketKey, Budget, CellBlock, Counter, EVENT_BUCKETS, Endpoint, Flow, FlowKey, FragmentKey, FragmentRecord,
-    Host, Lan, Meta, Name, Port, ProfileBlock, Rule, ServiceBlock, Settings, Stat, TrieNode, VlanTable, Zone,
+    Host, Lan, Meta, Name, PeerSource, Port, ProfileBlock, Rule, ServiceBlock, Settings, Stat, TrieNode, VlanTable,
+    Zone,
 };
 use enforcer_common::packet::Packet;
 use enforcer_common::pipeline::Progress;
@@ -58,6 +59,9 @@ pub(crate) static RULES: Array<Rule> = Array::with_max_entries(1, 0);
 /// Inline mode: the interfaces that frames leave by.
 #[map]
 pub(crate) static PEERS: DevMap = DevMap::with_max_entries(1, 0);
+/// Beside each entry of `PEERS`, whose frames leave by it.
+#[map]
+pub(crate) static PEER_SOURCES: Array<PeerSource> = Array::with_max_entries(1, 0);
 
 #[map]
 pub(crate) static BUDGETS: Array<Budget> = Array::with_max_entries(1, 0);
@@ -73,6 +77,9 @@ pub(crate) static FRAGMENTS: LruHashMap<FragmentKey, FragmentRecord> = LruHashMa
 pub(crate) static BUCKETS: LruHashMap<BucketKey, Bucket> = LruHashMap::with_max_entries(4096, 0);
 #[map]
 pub(crate) static PORT_COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(1, 0);
+/// By port slot: frames that its partner did not take.
+#[map]
+pub(crate) static REDIRECT_LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub(crate) static DROP_COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(1, 0);
 #[map]

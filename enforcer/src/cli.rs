@@ -221,7 +221,8 @@ fn print_status(status: &Value) {
         } else {
             ", VLAN offload of the other end unknown"
         };
-        println!("  port {name}: {attached}, {mode}{tags}");
+        let link = if port["up"] == true { "" } else { ", link down" };
+        println!("  port {name}: {attached}, {mode}{link}{tags}");
     }
     let reload = &status["last_reload"];
     if let Some(at) = reload["at"].as_str() {

@@ -98,6 +98,8 @@ pub struct PortStatus {
     pub mode: &'static str,
     /// Whether the program is on it.
     pub attached: bool,
+    /// Whether the interface is up and has a carrier.
+    pub up: bool,
     /// Whether VLAN tags are known to be visible; false when the other end of a veth is out of reach.
     pub tags_checked: bool,
 }
@@ -130,6 +132,8 @@ pub struct GenerationNames {
 pub struct Counters {
     /// By port slot and verdict.
     pub ports: PerCpuArray<MapData, Counter>,
+    /// By port slot: frames that came in there, and that the paired port did not take.
+    pub losses: PerCpuArray<MapData, u64>,
     /// By zone slot, reason and whether it would only have been dropped.
     pub drops: PerCpuArray<MapData, Counter>,
     /// By rule slot.
@@ -146,6 +150,7 @@ impl Counters {
     fn open(generation: &Generation) -> Result<Self, Error> {
         Ok(Self {
             ports: typed(generation.map("PORT_COUNTERS")?, "PORT_COUNTERS")?,
+            losses: typed(generation.map("REDIRECT_LOSSES")?, "REDIRECT_LOSSES")?,
             drops: typed(generation.map("DROP_COUNTERS")?, "DROP_COUNTERS")?,
             rules: typed(generation.map("RULE_COUNTERS")?, "RULE_COUNTERS")?,
             stats: typed(generation.map("STATS")?, "STATS")?,
@@ -166,6 +171,7 @@ impl State {
                 ifindex: None,
                 mode: port.mode.name(),
                 attached: false,
+                up: false,
                 tags_checked: false,
             })
             .collect();

@@ -20,6 +20,8 @@ pub mod action {
     pub const DROP: u32 = 1;
     /// On to the stack.
     pub const PASS: u32 = 2;
+    /// Out of another interface.
+    pub const REDIRECT: u32 = 4;
 }
 
 /// A loaded generation whose every decision is an event, in a network namespace with interfaces 1 to 7.
@@ -37,7 +39,8 @@ impl Kernel {
         namespace.ip("link add type veth\nlink add type veth\nlink add type veth")?;
         let mut options = LoadOptions::new(tables, ports);
         options.flags = settings_flags::FLOWS | settings_flags::TRACE;
-        let generation = Generation::load(&options)?;
+        // The device map takes interfaces of the namespace in which it is filled.
+        let generation = namespace.enter(|| Generation::load(&options))?;
         let events = RingBuf::try_from(Map::RingBuf(generation.map("EVENTS")?))?;
         Ok(Self {
             generation,

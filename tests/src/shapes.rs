@@ -7,14 +7,16 @@ mod budgets;
 mod found;
 mod fragments;
 mod guards;
+mod inline;
 mod links;
 mod parses;
 mod sessions;
 
 use std::path::PathBuf;
 
-use enforcer::kernel::PortSetup;
+use enforcer::kernel::{Peer, PortSetup};
 use enforcer::policy::{self, TableSet};
+use enforcer_common::abi::control;
 use enforcer_common::verdict::{DropReason, Stage, Verdict};
 
 use crate::packet::Frame;
@@ -25,6 +27,12 @@ pub const TRUNK: u32 = 1;
 pub const MONITOR_TRUNK: u32 = 2;
 /// The interface of a port without VLAN 666 and without control protocols, whose untagged frames are VLAN 110.
 pub const ACCESS: u32 = 3;
+/// The interface of a port that is paired with [`WEST`].
+pub const EAST: u32 = 4;
+/// The interface of the uplink of the pair, paired with [`EAST`].
+pub const WEST: u32 = 5;
+/// The interface of a port in monitor mode, whose frames leave by [`WEST`].
+pub const MONITOR_EAST: u32 = 6;
 /// An interface that is no port.
 pub const NO_PORT: u32 = 7;
 
@@ -150,6 +158,7 @@ pub fn all() -> Vec<Case> {
         links::cases(),
         fragments::cases(),
         guards::cases(),
+        inline::cases(),
         budgets::cases(),
         sessions::cases(),
         found::cases(),
@@ -182,5 +191,19 @@ pub fn ports() -> Vec<PortSetup> {
         ..PortSetup::new("access", ACCESS)
     };
     access.vlans = (1..=4094).filter(|&id| id != 666).collect();
-    vec![trunk, monitor, access]
+    let paired = |name, key, ifindex, to| PortSetup {
+        peer: Some(Peer { key, ifindex: to }),
+        ..PortSetup::new(name, ifindex)
+    };
+    let mut east = paired("east", 0, EAST, WEST);
+    east.control = control::LLDP;
+    let west = PortSetup {
+        uplink: true,
+        ..paired("west", 1, WEST, EAST)
+    };
+    let monitor_east = PortSetup {
+        monitor: true,
+        ..paired("monitor-east", 2, MONITOR_EAST, WEST)
+    };
+    vec![trunk, monitor, access, east, west, monitor_east]
 }

@@ -165,7 +165,7 @@ fn a_port_that_is_not_configured_any_more_is_detached_at_the_next_start() -> Res
     let gateway = Gateway::new()?;
     gateway.start(&["trunk0", "trunk1"])?.kill()?;
     let _enforcer = gateway.start(&["trunk1"])?;
-    assert_eq!(gateway.program("trunk0")?, None);
+    gateway.await_bare("trunk0")?;
     assert_eq!(gateway.pinned(), ["trunk1"]);
     Ok(())
 }
@@ -295,9 +295,9 @@ fn a_port_may_have_a_dot_in_its_name() -> Result<()> {
     enforcer.kill()?;
     let _enforcer = gateway.start(&["trunk0.7"])?;
     assert!(gateway.program("trunk0.7")?.is_some());
-    assert_eq!(gateway.program("trunk1")?, None);
+    gateway.await_bare("trunk1")?;
     let (_, _, text) = gateway.command("detach")?;
     assert!(text.contains("detached from trunk0.7"), "{text}");
-    assert_eq!(gateway.program("trunk0.7")?, None);
+    gateway.await_bare("trunk0.7")?;
     Ok(())
 }

@@ -78,7 +78,7 @@ fn the_shapes_reach_every_outcome() {
         .filter(|&&reason| reason != DropReason::TableMiss && !reasons.contains(reason.name()))
         .collect();
     assert!(unreached.is_empty(), "no shape is refused for {unreached:?}");
-    for verdict in [Verdict::Pass, Verdict::Drop, Verdict::WouldDrop] {
+    for verdict in Verdict::ALL {
         assert!(
             expected.iter().any(|outcome| outcome.verdict == verdict),
             "no shape gets {verdict:?}"
@@ -108,8 +108,11 @@ fn the_kernel_program_agrees_in_everything() {
             }
             let (decision, packet) = engine.decide(&step.frame, step.ifindex, 1);
             let (action, event) = kernel.run(&step.frame, step.ifindex).expect("a test run");
-            let passes = matches!(decision.verdict, Verdict::Pass | Verdict::WouldDrop);
-            let expected_action = if passes { action::PASS } else { action::DROP };
+            let expected_action = match (decision.verdict, decision.peer) {
+                (Verdict::Drop, _) => action::DROP,
+                (_, 0) => action::PASS,
+                _ => action::REDIRECT,
+            };
             let wanted =
                 enforcer_common::abi::Event::new(&decision, &packet, step.ifindex, event.generation, event.boot_nanos);
             if event != wanted || action != expected_action {

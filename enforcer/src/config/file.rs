@@ -9,6 +9,7 @@ use enforcer_common::abi::control;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::pairs::{self, Wish};
 use super::{Config, EventOutput, Events, PortConfig, XdpMode};
 use crate::diagnostics::{Diagnostic, Location, quote};
 use crate::kernel::{Sizes, VlanSet};
@@ -71,6 +72,8 @@ struct PortFile {
     mode: Option<Spanned<String>>,
     monitor: Option<bool>,
     control: Option<Vec<Spanned<String>>>,
+    pair: Option<Spanned<String>>,
+    uplink: Option<Spanned<bool>>,
 }
 
 #[derive(Deserialize)]
@@ -104,7 +107,7 @@ pub(super) fn read(text: &str, folder: &Path) -> Result<Config, Vec<Diagnostic>>
     }
 }
 
-fn location(span: Range<usize>) -> Location {
+pub(super) fn location(span: Range<usize>) -> Location {
     Location {
         file: 0,
         start: span.start as u32,
@@ -262,6 +265,7 @@ impl Check<'_> {
         }
         let mut seen: BTreeMap<String, Location> = BTreeMap::new();
         let mut ports = Vec::new();
+        let mut wishes = Vec::new();
         for file in files {
             let at = location(file.interface.span());
             if let Some(first) = seen.insert(file.interface.get_ref().clone(), at) {
@@ -269,8 +273,14 @@ impl Check<'_> {
                 self.findings
                     .push(Diagnostic::at(at, message).related(first, "first here"));
             }
+            wishes.push(Wish {
+                interface: file.interface.clone(),
+                pair: file.pair.clone(),
+                uplink: file.uplink.clone(),
+            });
             ports.push(self.port(file));
         }
+        pairs::join(&mut ports, &wishes, &mut self.findings);
         ports
     }
 
@@ -298,6 +308,8 @@ impl Check<'_> {
             mode: self.mode(file.mode.as_ref()),
             monitor: file.monitor.unwrap_or(false),
             control: self.control(file.control.as_deref()),
+            pair: None,
+            uplink: false,
             interface: file.interface.into_inner(),
         }
     }

@@ -4,6 +4,7 @@
 //! wrong in the file where it is and what would be right.
 
 mod file;
+mod pairs;
 #[cfg(test)]
 mod tests;
 
@@ -92,6 +93,11 @@ pub struct PortConfig {
     pub monitor: bool,
     /// Bits of `enforcer_common::abi::control`: link-local control protocols that pass.
     pub control: u16,
+    /// Inline mode: the port that permitted frames leave by, which names this one in turn; `None` passes them to the
+    /// gateway's stack.
+    pub pair: Option<String>,
+    /// The side of the pair that leads to the routers: source addresses of every VLAN come by it.
+    pub uplink: bool,
 }
 
 /// Reads and checks a configuration file. Relative paths in it start at its folder.

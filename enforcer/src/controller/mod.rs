@@ -19,7 +19,7 @@ use crate::kernel::netdev::{self, NetDevice};
 use crate::kernel::offload::{Offloads, Tags};
 use crate::kernel::pins::Pins;
 use crate::kernel::privileges;
-use crate::kernel::{Error, Generation, LoadOptions, PortSetup, SharedMaps, SlotNames, VlanSet};
+use crate::kernel::{Error, Generation, LoadOptions, Peer, PortSetup, SharedMaps, SlotNames, VlanSet};
 use crate::object::OBJECT;
 use crate::policy::{self, TableSet, ValidPolicy};
 use crate::state::{GenerationNames, State, unix};
@@ -255,13 +255,18 @@ impl Controller {
     }
 
     fn port_setups(&self, wanted: &[Wanted], declared: &VlanSet) -> Vec<PortSetup> {
+        let index = |name: &str| {
+            let found = wanted.iter().find(|wanted| wanted.device.name == name);
+            found.map_or(0, |wanted| wanted.device.index)
+        };
         let setup = |wanted: &Wanted| {
-            let config = self
-                .config
-                .ports
-                .iter()
-                .find(|port| port.interface == wanted.device.name)?;
-            Some(port_setup(config, wanted.device.index, declared))
+            let number = (self.config.ports.iter()).position(|port| port.interface == wanted.device.name)?;
+            let config = &self.config.ports[number];
+            let peer = config.pair.as_deref().map(|pair| Peer {
+                key: number as u32,
+                ifindex: index(pair),
+            });
+            Some(port_setup(config, wanted.device.index, peer, declared))
         };
         wanted.iter().filter_map(setup).collect()
     }
@@ -339,7 +344,7 @@ fn declared_vlans(policy: &ValidPolicy) -> VlanSet {
         .collect()
 }
 
-fn port_setup(config: &PortConfig, ifindex: u32, declared: &VlanSet) -> PortSetup {
+fn port_setup(config: &PortConfig, ifindex: u32, peer: Option<Peer>, declared: &VlanSet) -> PortSetup {
     PortSetup {
         name: config.interface.clone(),
         ifindex,
@@ -347,6 +352,8 @@ fn port_setup(config: &PortConfig, ifindex: u32, declared: &VlanSet) -> PortSetu
         native_vlan: config.native_vlan,
         monitor: config.monitor,
         control: config.control,
+        peer,
+        uplink: config.uplink,
     }
 }
 

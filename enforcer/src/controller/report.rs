@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use super::{Controller, Running};
 use crate::kernel::links::{How, PortLink};
+use crate::kernel::netdev;
 use crate::state::{GenerationStatus, PortStatus, ReloadStatus, rfc3339_seconds, unix};
 
 impl Controller {
@@ -26,6 +27,7 @@ impl Controller {
                     ifindex: link.map(|link| link.ifindex),
                     mode: port.mode.name(),
                     attached: link.is_some(),
+                    up: netdev::by_name(&port.interface).is_ok_and(|found| found.is_some_and(|device| device.up)),
                     tags_checked: false,
                 }
             })
@@ -34,6 +36,9 @@ impl Controller {
             for (mut port, known) in ports.into_iter().zip(&mut status.ports) {
                 if known.attached && !port.attached {
                     tracing::error!(port = port.name, "the program is not on this port any more");
+                }
+                if port.up != known.up {
+                    tracing::info!(port = port.name, up = port.up, "the port's link");
                 }
                 port.tags_checked = known.tags_checked;
                 *known = port;

@@ -8,6 +8,7 @@ pub mod error;
 mod ethtool;
 mod fill;
 pub mod generation;
+mod inline;
 pub mod links;
 pub mod netdev;
 pub mod offload;
@@ -21,5 +22,5 @@ mod ticks;
 
 pub use error::Error;
 pub use generation::{Generation, LoadOptions, SlotNames};
-pub use ports::{PortSetup, VlanSet};
+pub use ports::{Peer, PortSetup, VlanSet};
 pub use shared::{SharedMaps, Sizes};

@@ -18,7 +18,7 @@ pub struct NetDevice {
     pub name: String,
     /// Its index.
     pub index: u32,
-    /// Whether it is administratively up.
+    /// Whether it is up and has a carrier.
     pub up: bool,
     /// Largest packet, octets.
     pub mtu: u32,
@@ -83,7 +83,7 @@ fn device(link: LinkMessage) -> NetDevice {
     let mut device = NetDevice {
         name: String::new(),
         index: link.header.index,
-        up: link.header.flags.contains(LinkFlags::Up),
+        up: link.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
         mtu: 0,
         veth: false,
         peer: None,

@@ -20,6 +20,19 @@ pub struct PortSetup {
     pub monitor: bool,
     /// Bits of [`control`]: link-local control protocols that pass.
     pub control: u16,
+    /// Inline mode: where permitted frames leave; `None` passes them to the gateway's stack.
+    pub peer: Option<Peer>,
+    /// The side of an inline pair that leads to the routers: source addresses of every VLAN come by it.
+    pub uplink: bool,
+}
+
+/// Where the frames of a port in inline mode leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The port's entry in the device map, its own: its number in the configuration.
+    pub key: u32,
+    /// Index of the paired port's interface; 0 while there is none, and frames are lost.
+    pub ifindex: u32,
 }
 
 impl PortSetup {
@@ -32,6 +45,8 @@ impl PortSetup {
             native_vlan: 0,
             monitor: false,
             control: control::LLDP | control::STP | control::LACP | control::EAPOL,
+            peer: None,
+            uplink: false,
         }
     }
 
@@ -40,12 +55,19 @@ impl PortSetup {
         Port {
             ifindex: self.ifindex,
             slot,
-            flags: if self.monitor { port_flags::MONITOR } else { 0 },
+            flags: self.flags(),
             control: self.control,
             native_vlan: self.native_vlan,
-            peer: 0,
+            peer: self.peer.map_or(0, |peer| peer.key + 1),
             vlans: self.vlans.0,
         }
+    }
+
+    fn flags(&self) -> u16 {
+        let bits = [(self.monitor, port_flags::MONITOR), (self.uplink, port_flags::UPLINK)];
+        bits.iter()
+            .filter(|(set, _)| *set)
+            .fold(0, |flags, (_, bit)| flags | bit)
     }
 }
 
@@ -171,6 +193,19 @@ mod tests {
         assert_eq!(table(&[port(9), port(9)]), Err(PortError::Twice(9)));
         let far = [port(5), port(5 + (1 << 16))];
         assert_eq!(table(&far), Err(PortError::Collision(vec![5, 65541])));
+    }
+
+    #[test]
+    fn a_pair_is_in_the_entry() {
+        let port = PortSetup {
+            peer: Some(Peer { key: 3, ifindex: 8 }),
+            uplink: true,
+            monitor: true,
+            ..PortSetup::new("east", 7)
+        };
+        let entry = port.entry(0);
+        assert_eq!((entry.peer, entry.flags), (4, port_flags::UPLINK | port_flags::MONITOR));
+        assert_eq!(PortSetup::new("trunk", 7).entry(0).peer, 0);
     }
 
     #[test]

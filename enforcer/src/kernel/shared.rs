@@ -59,13 +59,14 @@ pub const VERDICTS: u32 = Verdict::ALL.len() as u32;
 
 impl Sizes {
     /// Name and entries of each shared map. `EVENT_LIMITS` has the size that the object gives it.
-    pub(super) fn entries(&self) -> [(&'static str, Option<u32>); 14] {
+    pub(super) fn entries(&self) -> [(&'static str, Option<u32>); 15] {
         [
             ("FLOWS", Some(self.flows)),
             ("HALF_OPEN", Some(self.half_open)),
             ("FRAGMENTS", Some(self.fragments)),
             ("BUCKETS", Some(self.buckets)),
             ("PORT_COUNTERS", Some(self.port_slots * VERDICTS)),
+            ("REDIRECT_LOSSES", Some(self.port_slots)),
             ("DROP_COUNTERS", Some(self.zone_slots * REASONS as u32 * 2)),
             ("RULE_COUNTERS", Some(self.rule_slots)),
             ("STATS", Some(Stat::COUNT)),
@@ -89,7 +90,7 @@ fn setting(map: &str) -> Option<&'static str> {
         "EVENTS" => "ring_bytes",
         "DROP_COUNTERS" | "NAMES_ZONES" => "zone_slots",
         "RULE_COUNTERS" | "NAMES_RULES" => "rule_slots",
-        "PORT_COUNTERS" | "NAMES_PORTS" => "port_slots",
+        "PORT_COUNTERS" | "REDIRECT_LOSSES" | "NAMES_PORTS" => "port_slots",
         _ => return None,
     })
 }

@@ -86,6 +86,7 @@ impl Collector for EnforcerCollector {
         if let (Some(counters), Some(generation)) = (self.state.counters(), &status.generation) {
             scrape.policy(generation);
             scrape.frames(counters, generation);
+            scrape.losses(counters, generation);
             scrape.drops(counters, generation);
             scrape.rules(counters, generation);
             scrape.stats(counters);

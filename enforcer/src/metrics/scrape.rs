@@ -101,6 +101,12 @@ impl Scrape {
             ports.iter().map(|port| ([port.name.clone()], flag(port.attached))),
         );
         self.gauges(
+            "enforcer_port_up",
+            "Whether the interface is up and has a carrier.",
+            ["port"],
+            ports.iter().map(|port| ([port.name.clone()], flag(port.up))),
+        );
+        self.gauges(
             "enforcer_xdp_mode",
             "1 for the mode in which the port's program runs.",
             ["port", "mode"],
@@ -179,6 +185,20 @@ impl Scrape {
             "Octets on the wire by port and verdict.",
             labels,
             bytes,
+        );
+    }
+
+    /// Frames that a pair lost behind the verdict.
+    pub(super) fn losses(&mut self, counters: &Counters, generation: &GenerationStatus) {
+        let losses = generation.slots.ports.iter().map(|(port, slot)| {
+            let frames = per_cpu(&counters.losses, *slot).into_iter().sum();
+            ([port.clone()], frames)
+        });
+        self.counters(
+            "enforcer_redirect_losses_total",
+            "Permitted frames that came in by the port, and that the port paired with it did not take.",
+            ["port"],
+            losses,
         );
     }
 

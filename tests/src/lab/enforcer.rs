@@ -1,5 +1,6 @@
 //! The enforcer's own binary, running on a gateway.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -60,6 +61,8 @@ pub struct Config {
     pub settings: String,
     /// More lines for each port.
     pub port_settings: String,
+    /// More lines for single ports, by their names.
+    pub own_settings: BTreeMap<String, String>,
 }
 
 impl Config {
@@ -70,6 +73,7 @@ impl Config {
             policy: policy.into(),
             settings: String::new(),
             port_settings: String::new(),
+            own_settings: BTreeMap::new(),
         }
     }
 
@@ -86,6 +90,7 @@ impl Config {
                 "[[port]]".to_owned(),
                 format!("interface = '{port}'"),
                 self.port_settings.clone(),
+                self.own_settings.get(port).cloned().unwrap_or_default(),
             ]);
         }
         lines.join("\n")

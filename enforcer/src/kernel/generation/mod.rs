@@ -13,6 +13,7 @@ use enforcer_common::abi::{FlowState, Settings, settings_flags};
 
 use super::error::{Error, errno};
 use super::fill::fill;
+use super::inline;
 use super::ports::{self, PortSetup};
 use super::shared::{self, SharedMaps, Sizes};
 use super::ticks;
@@ -95,7 +96,7 @@ impl<'a> LoadOptions<'a> {
     }
 
     /// Name and entries of each private map. A map has at least one entry.
-    fn private_entries(&self, ports: usize) -> [(&'static str, u32); 15] {
+    fn private_entries(&self, ports: usize) -> [(&'static str, u32); 17] {
         let t = self.tables;
         [
             ("PORTS", ports),
@@ -113,6 +114,8 @@ impl<'a> LoadOptions<'a> {
             ("CELLS", t.cells.len()),
             ("RULES", t.rules.len()),
             ("BUDGETS", t.budgets.len()),
+            ("PEERS", inline::entries(self.ports)),
+            ("PEER_SOURCES", inline::entries(self.ports)),
         ]
         .map(|(name, entries)| (name, entries.max(1) as u32))
     }
@@ -148,6 +151,9 @@ impl Generation {
         };
         generation.assign_slots(options)?;
         generation.fill_tables(options)?;
+        if options.ports.iter().any(|port| port.peer.is_some()) {
+            inline::watch_losses(&mut generation.ebpf);
+        }
         Ok(generation)
     }
 
@@ -246,7 +252,8 @@ impl Generation {
         fill(ebpf, "COLUMNS", &tables.columns)?;
         fill(ebpf, "CELLS", &tables.cells)?;
         fill(ebpf, "RULES", &rules)?;
-        fill(ebpf, "BUDGETS", &tables.budgets)
+        fill(ebpf, "BUDGETS", &tables.budgets)?;
+        inline::fill(ebpf, options.ports, &self.slots.ports)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use aya::Pod;
 use aya::maps::{Array, PerCpuArray, PerCpuValues};
 use enforcer_common::abi::{Counter, Name, REASONS};
 
@@ -55,7 +56,10 @@ impl Generation {
             .collect();
         let running: BTreeSet<&str> = running.iter().map(|(name, _)| name.as_str()).collect();
         let assignment = slots::assign(&held, names, &running, kind.what, kind.setting)?;
-        self.zero(kind.counters, &assignment, width)?;
+        self.zero::<Counter>(kind.counters, &assignment, width)?;
+        if let Some(sums) = kind.sums {
+            self.zero::<u64>(sums, &assignment, 1)?;
+        }
         for (slot, name) in &assignment.taken {
             map.set(*slot, slots::encode(name), 0)
                 .map_err(|error| Error::aya(format!("writing {}", kind.names), &error))?;
@@ -68,15 +72,15 @@ impl Generation {
     }
 
     /// Sets the counters of recycled slots to zero.
-    fn zero(&self, map: &str, assignment: &Assignment, width: u32) -> Result<(), Error> {
+    fn zero<V: Pod + Default>(&self, map: &str, assignment: &Assignment, width: u32) -> Result<(), Error> {
         if assignment.recycled.is_empty() {
             return Ok(());
         }
-        let mut counters: PerCpuArray<_, Counter> = typed(self.map(map)?, map)?;
+        let mut counters: PerCpuArray<_, V> = typed(self.map(map)?, map)?;
         let cpus = aya::util::nr_cpus().map_err(|(path, error)| Error::system(format!("reading {path}"), error))?;
         for slot in &assignment.recycled {
             for index in slot * width..(slot + 1) * width {
-                let zero = PerCpuValues::try_from(vec![Counter::default(); cpus])
+                let zero = PerCpuValues::try_from(vec![V::default(); cpus])
                     .map_err(|error| Error::system("counting CPUs", error))?;
                 counters
                     .set(index, zero, 0)
@@ -91,6 +95,8 @@ impl Generation {
 struct Kind {
     names: &'static str,
     counters: &'static str,
+    /// A map with one plain sum a slot.
+    sums: Option<&'static str>,
     what: &'static str,
     setting: &'static str,
 }
@@ -98,18 +104,21 @@ struct Kind {
 const ZONES: Kind = Kind {
     names: "NAMES_ZONES",
     counters: "DROP_COUNTERS",
+    sums: None,
     what: "zones",
     setting: "zone_slots",
 };
 const RULES: Kind = Kind {
     names: "NAMES_RULES",
     counters: "RULE_COUNTERS",
+    sums: None,
     what: "rules",
     setting: "rule_slots",
 };
 const PORTS: Kind = Kind {
     names: "NAMES_PORTS",
     counters: "PORT_COUNTERS",
+    sums: Some("REDIRECT_LOSSES"),
     what: "ports",
     setting: "port_slots",
 };
