@@ -375,8 +375,10 @@ pub struct Flow {
     pub initiator_low: u8,
     /// In monitor mode, the [`DropReason`](crate::verdict::DropReason) that enforce mode would give; 0 when permitted.
     pub refusal: Shared<u8>,
-    /// Padding.
-    pub reserved: [u8; 5],
+    /// Padding, in parts that are aligned: the verifier refuses copies across them on the stack.
+    pub reserved: u8,
+    /// More padding.
+    pub spare: u32,
 }
 
 /// Where a flow is in its life. The codes index [`Settings::idle_seconds`].
@@ -483,9 +485,9 @@ pub struct FragmentRecord {
     /// 1 when the packet answers in a flow that the other end opened.
     pub answers: u8,
     /// IP protocol number of the first fragment.
-    pub protocol: u8,
+    pub protocol: u32,
     /// Padding.
-    pub reserved: [u8; 7],
+    pub reserved: u32,
 }
 
 /// Seconds that a first fragment is remembered: Linux gives up reassembly after 30.
@@ -705,7 +707,7 @@ layout! {
     Rule: 16 = 4 4 4 4;
     FlowKey: 40 = 16 16 2 2 2 1 1;
     FragmentKey: 40 = 16 16 4 2 1 1;
-    FragmentRecord: 32 = 8 4 4 2 2 2 1 1 1 7;
+    FragmentRecord: 32 = 8 4 4 2 2 2 1 1 4 4;
     Rate: 16 = 8 8;
     Budget: 48 = 16 16 16;
     BucketKey: 40 = 16 16 4 2 1 1;
@@ -718,6 +720,6 @@ layout! {
 const _: () = assert!(size_of::<Bucket>() == 24, "Bucket changed its size");
 const _: () = assert!(size_of::<Flow>() == 64, "Flow changed its size");
 const _: () = assert!(
-    16 + 16 + 8 + 8 + 4 + 4 + 1 + 1 + 1 + 5 == size_of::<Flow>(),
+    16 + 16 + 8 + 8 + 4 + 4 + 1 + 1 + 1 + 1 + 4 == size_of::<Flow>(),
     "Flow has hidden padding"
 );

@@ -86,6 +86,16 @@ fn try_spend<T: Tables>(tables: &T, packet: &Packet, charge: Charge, now: u64) -
     Ok(())
 }
 
+/// The VLAN's budget for frames to a group of hardware addresses (broadcast or multicast); 0 for others.
+#[inline(always)]
+pub(crate) const fn of_group(packet: &Packet, lan: &Lan) -> u32 {
+    if packet.destination_mac[0] & 1 == 0 {
+        0
+    } else {
+        lan.group_budget
+    }
+}
+
 impl<'a, T: Tables> Spending<'a, T> {
     /// The bucket of a budget; `None` without a limit.
     #[inline(always)]
@@ -125,15 +135,10 @@ impl<'a, T: Tables> Spending<'a, T> {
         (from, toward)
     }
 
-    /// The account of the VLAN, for frames to a group of hardware addresses: broadcast or multicast.
+    /// The account of the VLAN.
     #[inline(always)]
     fn group(&self) -> Option<Account<'a, T::BucketRef>> {
-        let budget = if self.packet.destination_mac[0] & 1 == 0 {
-            0
-        } else {
-            self.lan.group_budget
-        };
-        self.account(budget, || BucketKey {
+        self.account(of_group(self.packet, self.lan), || BucketKey {
             subject: u32::from(self.packet.outer_vlan) << 16 | u32::from(self.packet.inner_vlan),
             kind: bucket_kind::GROUP,
             ..BucketKey::default()

@@ -6,8 +6,14 @@ use crate::verdict::DropReason;
 
 /// A frame as it came off the wire, from the destination MAC on, without preamble and check sequence.
 pub trait Frame {
-    /// Octets of the whole frame.
+    /// Octets that `read` reaches: all of them, or the first buffer of a frame that came in several.
     fn length(&self) -> u32;
+
+    /// Octets of the whole frame. Asked only for packets that say they are longer than [`Frame::length`], because in
+    /// the kernel it is a call.
+    fn whole_length(&self) -> u32 {
+        self.length()
+    }
 
     /// `N` octets from offset `at`; `None` when the frame ends before.
     fn read<const N: usize>(&self, at: u32) -> Option<[u8; N]>;

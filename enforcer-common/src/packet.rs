@@ -76,6 +76,9 @@ pub enum Fragment {
 }
 
 /// The facts of one frame, in host order. Fields of layers that the frame does not have are zero.
+///
+/// Aligned so that it is cleared eight octets at a time.
+#[repr(align(8))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Packet {
     /// Source address; the sender's protocol address of an ARP message.

@@ -25,6 +25,15 @@ pub fn parse<F: Frame + ?Sized>(frame: &F, packet: &mut Packet) -> Result<(), Dr
     }
 }
 
+/// Whether the frame holds a packet that ends at `end`. A frame in several buffers is measured only here.
+#[inline(always)]
+fn reaches<F: Frame + ?Sized>(frame: &F, end: u32, packet: &mut Packet) -> bool {
+    if end > packet.length {
+        packet.length = frame.whole_length();
+    }
+    end <= packet.length
+}
+
 /// Big-endian 16 bits.
 #[inline(always)]
 const fn be16(high: u8, low: u8) -> u16 {

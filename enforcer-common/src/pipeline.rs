@@ -4,7 +4,7 @@ use crate::abi::{
     Address, Endpoint, FlowKey, Lan, NO_LAN, NO_RULE, UNKNOWN_ENDPOINT, UNKNOWN_ZONE, guard as bits, guard_mode,
     port_flags,
 };
-use crate::budget::Charge;
+use crate::budget::{self, Charge};
 use crate::frame::Frame;
 use crate::guard::Place;
 use crate::packet::{Packet, ethertype, icmpv6};
@@ -80,6 +80,7 @@ impl Decision {
 /// that it has seen stored there. On the stack, every way through the parser and the guards would be followed through
 /// the rest of the program.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(8))]
 pub struct Progress {
     /// What has been decided.
     pub decision: Decision,
@@ -180,12 +181,16 @@ fn stages<F: Frame + ?Sized, T: Tables>(
     };
     if guard::is_address_resolution(packet) {
         resolution(tables, packet, &place, source, progress)?;
-        let refusal = tables.spend(packet, progress.decision.charge(), now);
-        if !matches!(refusal, DropReason::None) {
-            progress.decision.stage = Stage::Budget;
-            return Err(refusal);
+        if budget::of_group(packet, lan) == 0 {
+            return Ok(());
         }
-        return Ok(());
+        return match tables.spend(packet, progress.decision.charge(), now) {
+            DropReason::None => Ok(()),
+            refusal => {
+                progress.decision.stage = Stage::Budget;
+                Err(refusal)
+            }
+        };
     }
     if packet.family == 0 {
         return Err(DropReason::EtherType);
@@ -218,7 +223,7 @@ fn stages<F: Frame + ?Sized, T: Tables>(
         packet,
         source,
         destination,
-        realm: lan.realm,
+        lan,
         charge: progress.decision.charge(),
         monitored,
         now,

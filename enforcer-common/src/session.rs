@@ -5,9 +5,9 @@
 //! that every frame is decided under the generation at hand, and that a new deny stops an open session at once.
 
 use crate::abi::{
-    DEFAULT_RULE, Endpoint, Flow, FlowKey, FlowState, FragmentRecord, NO_RULE, mode, rule_flags, settings_flags,
+    DEFAULT_RULE, Endpoint, Flow, FlowKey, FlowState, FragmentRecord, Lan, NO_RULE, mode, rule_flags, settings_flags,
 };
-use crate::budget::Charge;
+use crate::budget::{self, Charge};
 use crate::classify::{self, Service};
 use crate::conntrack::{self, Direction, Opening};
 use crate::frame::Frame;
@@ -23,7 +23,7 @@ pub(crate) struct Session<'a, F: ?Sized, T> {
     pub(crate) packet: &'a Packet,
     pub(crate) source: &'a Endpoint,
     pub(crate) destination: &'a Endpoint,
-    pub(crate) realm: u16,
+    pub(crate) lan: &'a Lan,
     /// Who pays for the frame if it passes.
     pub(crate) charge: Charge,
     /// Refused frames pass: keep flows for them too, so that answers are told from new sessions.
@@ -97,7 +97,7 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
         } else {
             self.whole(key)
         };
-        if ruling.permits() {
+        if ruling.permits() && self.is_limited(ruling) {
             let opens = matches!(effect, Effect::Open { .. });
             let charge = Charge {
                 rule: ruling.rule,
@@ -123,6 +123,14 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
         ruling
     }
 
+    /// Whether any budget is charged: most frames have none, and are spared the call.
+    #[inline(always)]
+    fn is_limited(&self, ruling: Ruling) -> bool {
+        let rule = self.tables.rule(ruling.rule).map_or(0, |rule| rule.budget);
+        let ends = u32::from(self.source.from_budget | self.destination.toward_budget);
+        rule | ends | budget::of_group(self.packet, self.lan) != 0
+    }
+
     /// Decides a packet with all its headers.
     #[inline(always)]
     fn whole(&self, key: &mut FlowKey) -> (Ruling, Effect<T::FlowRef>) {
@@ -142,7 +150,7 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
         if stateless {
             return (forward, Effect::Nothing);
         }
-        match conntrack::key(self.packet, self.realm, key) {
+        match conntrack::key(self.packet, self.lan.realm, key) {
             Some(source_low) => self.track(key, source_low, forward),
             None => (forward, Effect::Nothing),
         }
@@ -152,7 +160,7 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
     #[inline(always)]
     fn follow(&self) -> Ruling {
         let orphan = Ruling::DEFECT.refused_for(DropReason::FragmentOrphan).in_flow(false);
-        let Some(first) = self.tables.fragment(&fragment::key(self.packet, self.realm)) else {
+        let Some(first) = self.tables.fragment(&fragment::key(self.packet, self.lan.realm)) else {
             return orphan;
         };
         if let Err(reason) = fragment::follows(self.packet, &first, self.now) {
@@ -169,7 +177,7 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
             .in_flow(answers);
         }
         let ports = Ports {
-            protocol: first.protocol,
+            protocol: first.protocol as u8,
             source: first.source_port,
             destination: first.destination_port,
         };
@@ -193,18 +201,18 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
             destination_port: self.packet.destination_port,
             refusal: ruling.refusal as u8,
             answers: u8::from(ruling.answers),
-            protocol: self.packet.protocol,
-            reserved: [0; 7],
+            protocol: self.packet.protocol.into(),
+            reserved: 0,
         };
         self.tables
-            .insert_fragment(&fragment::key(self.packet, self.realm), &record);
+            .insert_fragment(&fragment::key(self.packet, self.lan.realm), &record);
     }
 
     /// An ICMP error passes when the flow that it quotes is permitted by this generation. Right after a swap, a flow
     /// waits for its next frame to be decided anew; an error that comes first is refused, and sent again.
     #[inline(always)]
     fn related(&self, key: &mut FlowKey) -> Option<Ruling> {
-        quote::flow_key(self.frame, self.packet, self.realm, key)?;
+        quote::flow_key(self.frame, self.packet, self.lan.realm, key)?;
         let (_, flow) = self.find(key)?;
         if flow.generation.get() != self.tables.generation() {
             return None;

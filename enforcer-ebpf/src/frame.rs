@@ -33,9 +33,13 @@ impl<'a> XdpFrame<'a> {
 }
 
 impl Frame for XdpFrame<'_> {
-    /// All fragments of the frame, not only the linear part that `read` reaches.
     #[inline(always)]
     fn length(&self) -> u32 {
+        (self.end as usize).wrapping_sub(self.start as usize) as u32
+    }
+
+    #[inline(always)]
+    fn whole_length(&self) -> u32 {
         // SAFETY: the context is valid for the run of the program.
         unsafe { aya_ebpf::helpers::generated::bpf_xdp_get_buff_len(self.ctx.ctx) as u32 }
     }
@@ -57,9 +61,9 @@ impl Frame for XdpFrame<'_> {
 
     #[inline(always)]
     fn parse(&self, _packet: &mut Packet) -> Result<(), DropReason> {
-        match reason(enforcer_parse(self.ctx.ctx)) {
-            DropReason::None => Ok(()),
-            reason => Err(reason),
+        match enforcer_parse(self.ctx.ctx) {
+            0 => Ok(()),
+            code => Err(reason(code)),
         }
     }
 }

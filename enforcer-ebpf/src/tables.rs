@@ -224,7 +224,7 @@ impl Tables for KernelTables {
             lan,
             u32::from(opens) | u32::from(answers) << 1,
         );
-        reason(code)
+        if code == 0 { DropReason::None } else { reason(code) }
     }
 
     #[inline(always)]

@@ -129,6 +129,9 @@ fn flags(workspace: &Workspace, linker: &Path) -> String {
         "-Cdebuginfo=2".into(),
         // Atomic instructions and 32-bit operations, in every kernel since 5.12.
         "-Ctarget-cpu=v3".into(),
+        // Packets are read at any offset: without this, octet by octet. The kernel's verifier checks alignment only on
+        // processors that need it.
+        "-Ctarget-feature=+allows-misaligned-mem-access".into(),
         // The line information is loaded into the kernel; it need not tell where the object was built.
         format!("--remap-path-prefix={}=.", workspace.root.display()),
     ];

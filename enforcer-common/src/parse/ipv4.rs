@@ -1,6 +1,6 @@
 //! IPv4 with options (RFC 791).
 
-use super::{be16, transport};
+use super::{be16, reaches, transport};
 use crate::frame::Frame;
 use crate::packet::{Fragment, Packet};
 use crate::verdict::DropReason;
@@ -21,7 +21,7 @@ pub(super) fn parse<F: Frame + ?Sized>(frame: &F, at: u32, packet: &mut Packet) 
     packet.protocol = header[9];
     packet.source[3] = u32::from_be_bytes([header[12], header[13], header[14], header[15]]);
     packet.destination[3] = u32::from_be_bytes([header[16], header[17], header[18], header[19]]);
-    if at + total_length > packet.length {
+    if !reaches(frame, at + total_length, packet) {
         return Err(DropReason::TruncatedIpv4);
     }
     let fragment = be16(header[6], header[7]);

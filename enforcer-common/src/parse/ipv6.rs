@@ -1,6 +1,6 @@
 //! IPv6 with extension headers (RFC 8200).
 
-use super::{be16, transport};
+use super::{be16, reaches, transport};
 use crate::frame::Frame;
 use crate::packet::{Fragment, Packet};
 use crate::verdict::DropReason;
@@ -41,7 +41,7 @@ pub(super) fn parse<F: Frame + ?Sized>(frame: &F, at: u32, packet: &mut Packet) 
     ]);
     packet.protocol = header[6];
     let payload_length = u32::from(be16(header[4], header[5]));
-    if at + HEADER + payload_length > packet.length {
+    if !reaches(frame, at + HEADER + payload_length, packet) {
         return Err(DropReason::TruncatedIpv6);
     }
     extensions(frame, at + HEADER, payload_length, packet)
