@@ -238,6 +238,27 @@ fn a_port_that_is_down_is_counted_and_the_pair_recovers() -> Result<()> {
 }
 
 #[test]
+fn a_cable_that_is_out_is_told_and_harms_nobody() -> Result<()> {
+    let pair = Pair::new(1500)?;
+    let enforcer = pair.start("")?;
+    eventually("both are up", || {
+        Ok(is_up(&enforcer, "east")? && is_up(&enforcer, "west")?)
+    })?;
+    pair.gateway.outside().ip("link set xwest down")?;
+    eventually("its state is told", || Ok(!is_up(&enforcer, "west")?))?;
+    assert!(is_up(&enforcer, "east")?, "the other port is not meant");
+    // The driver throws it away: the kernel tells of no error.
+    pair.east.send(&telemetry(1).build())?;
+    pair.gateway.outside().ip("link set xwest up")?;
+    eventually("its state is told again", || is_up(&enforcer, "west"))?;
+    // The socket from before reports that its interface was down.
+    let west = pair.gateway.in_front_of("west")?;
+    crosses(&pair.east, &west, &telemetry(2).build())?;
+    assert_eq!(enforcer.get("/readyz")?.status, 200);
+    Ok(())
+}
+
+#[test]
 fn a_port_that_is_deleted_loses_frames_until_it_is_back() -> Result<()> {
     let pair = Pair::new(1500)?;
     let enforcer = pair.start("")?;
