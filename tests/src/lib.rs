@@ -2,6 +2,7 @@
 
 pub mod clinical;
 pub mod demo;
+pub mod fuzz;
 pub mod kernel;
 pub mod lab;
 pub mod oracle;

@@ -88,6 +88,10 @@ async fn read(stream: &mut BufReader<UnixStream>) -> Result<Request, String> {
     if line.last() != Some(&b'\n') {
         return Err(format!("a request is one line of at most {REQUEST_BYTES} octets"));
     }
+    // Serde also takes an array for the fields in order.
+    if !line.trim_ascii_start().starts_with(b"{") {
+        return Err("a request is a JSON object".to_owned());
+    }
     let request: Request = serde_json::from_slice(&line).map_err(|error| format!("no such request: {error}"))?;
     if request.version != VERSION {
         return Err(format!(
