@@ -9,7 +9,7 @@
 //! place.rs     ports, VLANs; addresses -> zone, device, VLAN
 //! guard.rs     who speaks for whom
 //! rules.rs     which rule settles a pair and a service
-//! session.rs   flows, fragments, ICMP errors
+//! session.rs   flows, fragments, ICMP errors; state.rs: the life of a flow
 //! ```
 
 mod guard;
@@ -18,6 +18,7 @@ mod place;
 mod rules;
 mod sent;
 mod session;
+mod state;
 
 use std::net::IpAddr;
 

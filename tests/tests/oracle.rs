@@ -51,6 +51,18 @@ fn the_engine_agrees_with_the_oracle() {
     }
 }
 
+/// A new policy decides the next frame of every flow, fragment and error.
+#[test]
+fn the_engine_agrees_with_the_oracle_across_a_swap() {
+    for seed in seeds(60) {
+        let round = Round::new(seed).with_swap();
+        let steps = round.steps(FRAMES);
+        if let Err(index) = round.agreed(&steps) {
+            panic!("{}", round.report(&steps[..=index]));
+        }
+    }
+}
+
 /// What is dropped in enforce mode is what monitor mode has foretold, frame by frame.
 #[test]
 fn monitor_mode_foretells_enforce_mode() {
@@ -72,9 +84,10 @@ fn monitor_mode_foretells_enforce_mode() {
 #[test]
 fn the_kernel_program_agrees_with_the_engine() {
     let mut coverage = Coverage::default();
-    for seed in seeds(30) {
+    // A load takes a second or two, a frame microseconds.
+    for seed in seeds(12) {
         let round = Round::new(seed);
-        let steps = round.steps(FRAMES);
+        let steps = round.steps(3 * FRAMES);
         coverage.extend(round.agreed_in_kernel(&steps));
     }
     if number("ENFORCER_SEED").is_none() {

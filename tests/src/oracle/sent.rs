@@ -229,6 +229,43 @@ impl Sent {
 }
 
 impl Ip {
+    /// The packet that answers this one.
+    #[must_use]
+    pub fn reversed(&self) -> Self {
+        let transport = match self.transport.clone() {
+            Transport::Tcp {
+                source,
+                destination,
+                flags,
+            } => Transport::Tcp {
+                source: destination,
+                destination: source,
+                flags,
+            },
+            Transport::Udp { source, destination } => Transport::Udp {
+                source: destination,
+                destination: source,
+            },
+            Transport::Icmp { kind, code, id, about } => Transport::Icmp {
+                kind: match kind {
+                    8 => 0,
+                    128 => 129,
+                    other => other,
+                },
+                code,
+                id,
+                about,
+            },
+            Transport::Other(number) => Transport::Other(number),
+        };
+        Ip {
+            source: self.destination,
+            destination: self.source,
+            transport,
+            ..self.clone()
+        }
+    }
+
     /// Not a later fragment.
     pub fn has_transport(&self) -> bool {
         !matches!(self.part, Part::Later { .. })

@@ -6,39 +6,13 @@ use enforcer_common::verdict::DropReason;
 
 use super::place::{Place, Resident, is_group};
 use super::rules::{self, Ruling, Wanted};
+use super::state::{State, is_over, next};
 use super::{About, Ip, Oracle, Part, Quote, Transport};
 use crate::packet::tcp_flags::{ACK, FIN, RST, SYN};
 
 const SECOND: u64 = 1_000_000_000;
 /// Seconds that a first fragment is remembered.
 const FRAGMENT_SECONDS: u64 = 30;
-
-/// Where a flow is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Unanswered,
-    Answered,
-    SynSent,
-    SynReceived,
-    PickedUp,
-    Established,
-    Closing,
-    Reset,
-}
-
-impl State {
-    /// Idle seconds until it is forgotten.
-    fn patience(self) -> u64 {
-        match self {
-            Self::Reset => 10,
-            Self::Unanswered | Self::SynSent => 30,
-            Self::SynReceived | Self::PickedUp => 60,
-            Self::Closing => 120,
-            Self::Answered => 180,
-            Self::Established => 5 * 24 * 60 * 60,
-        }
-    }
-}
 
 /// One end of a flow.
 type End = (IpAddr, u16);
@@ -331,30 +305,6 @@ impl Leader<'_> {
     fn is_same_packet(&self, other: &Self) -> bool {
         (self.realm, self.ends, self.id, self.protocol) == (other.realm, other.ends, other.id, other.protocol)
     }
-}
-
-/// The state after one more frame.
-fn next(state: State, by_initiator: bool, ip: &Ip) -> State {
-    let Transport::Tcp { flags, .. } = ip.transport else {
-        return if by_initiator { state } else { State::Answered };
-    };
-    let has = |flag| flags & flag != 0;
-    let open = if has(FIN) { State::Closing } else { State::Established };
-    match state {
-        // Nobody has answered the initiator: its own reset shows nothing.
-        State::SynSent | State::PickedUp if by_initiator => state,
-        _ if has(RST) => State::Reset,
-        State::SynSent if has(SYN) => State::SynReceived,
-        State::SynReceived if by_initiator && has(ACK) && !has(SYN) => open,
-        State::PickedUp | State::Established => open,
-        // A forged reset ends nothing (RFC 5961): whoever goes on talking keeps the session.
-        State::Reset => State::Closing,
-        state => state,
-    }
-}
-
-fn is_over(state: State) -> bool {
-    matches!(state, State::Closing | State::Reset)
 }
 
 /// The first segment of a connection.

@@ -1,15 +1,15 @@
 //! Sequences of frames: conversations with answers, errors and pieces, noise between them, and pauses.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+mod link;
 
 use enforcer::policy::ValidPolicy;
 use enforcer::policy::valid::VlanId;
 
 use super::aims::Aims;
 use super::{ACCESS, MONITOR_TRUNK, NATIVE_VLAN, NO_PORT, Random, TRUNK};
-use crate::oracle::{About, Arp, Content, Control, Damage, Ip, Neighbour, Part, Quote, Sent, Transport};
+use crate::oracle::{About, Content, Damage, Ip, Part, Quote, Sent, Transport};
 use crate::packet::tcp_flags::{ACK, FIN, PSH, RST, SYN};
-use crate::packet::{BROADCAST, DESTINATION_MAC, SOURCE_MAC, protocol};
+use crate::packet::{DESTINATION_MAC, SOURCE_MAC, protocol};
 
 /// Flags that TCP sends, and some that it does not.
 const FLAGS: [u8; 14] = [
@@ -43,6 +43,15 @@ pub struct Step {
     pub pause: u64,
     /// The frame.
     pub sent: Sent,
+    /// Before it, another policy comes into force.
+    pub swap: bool,
+}
+
+impl Step {
+    fn new(pause: u64, sent: Sent) -> Self {
+        let swap = false;
+        Self { pause, sent, swap }
+    }
 }
 
 /// Two ends that speak.
@@ -85,7 +94,7 @@ impl<'p> Traffic<'p> {
             0..4 if !self.conversations.is_empty() => {
                 let pause = self.random.pick(&PATIENCE) * SECOND - 1 + self.random.below(3) as u64;
                 let sent = self.go_on(self.last);
-                return Step { pause, sent };
+                return Step::new(pause, sent);
             }
             4..8 => self.random.bits() % (4 * SECOND),
             8..40 => self.random.bits() % 1_000_000,
@@ -108,7 +117,7 @@ impl<'p> Traffic<'p> {
                 sent.damage = damage;
             }
         }
-        Step { pause, sent }
+        Step::new(pause, sent)
     }
 
     fn ifindex(&mut self) -> u32 {
@@ -252,7 +261,7 @@ impl<'p> Traffic<'p> {
                 self.sent(ifindex, vlans[0], Content::Ip(ip))
             }
             34..78 => {
-                let ip = self.varied(reversed(&ip));
+                let ip = self.varied(ip.reversed());
                 self.sent(ifindex, vlans[1], Content::Ip(ip))
             }
             78..88 => self.error(ifindex, vlans, &ip),
@@ -291,7 +300,7 @@ impl<'p> Traffic<'p> {
     fn error(&mut self, ifindex: u32, vlans: [VlanId; 2], ip: &Ip) -> Sent {
         let six = ip.source.is_ipv6();
         let answers = self.random.percent(30);
-        let about = if answers { reversed(ip) } else { ip.clone() };
+        let about = if answers { ip.reversed() } else { ip.clone() };
         let vlan = vlans[usize::from(!answers)];
         let source = if self.random.percent(60) {
             about.destination
@@ -367,127 +376,5 @@ impl<'p> Traffic<'p> {
             }
         }
         self.sent(ifindex, vlans[0], Content::Ip(ip))
-    }
-
-    /// ARP and neighbour discovery.
-    fn resolution(&mut self) -> Sent {
-        let (ifindex, vlan) = (self.ifindex(), self.aims.vlan(&mut self.random));
-        let six = self.random.percent(50);
-        let source = self.aims.source(&mut self.random, vlan, six);
-        let target = if self.random.percent(50) {
-            self.aims.source(&mut self.random, vlan, six)
-        } else {
-            self.aims.address(&mut self.random, six)
-        };
-        match (source, target) {
-            (IpAddr::V4(source), IpAddr::V4(target)) => self.arp(ifindex, vlan, source, target),
-            (IpAddr::V6(_), IpAddr::V6(target)) => self.neighbour(ifindex, vlan, source, target),
-            _ => self.control(),
-        }
-    }
-
-    fn arp(&mut self, ifindex: u32, vlan: VlanId, source: Ipv4Addr, target: Ipv4Addr) -> Sent {
-        let mac = self.aims.mac(&mut self.random, source.into());
-        let probe = self.random.percent(8);
-        let arp = Arp {
-            operation: self.random.pick(&[1, 1, 1, 2, 2, 2, 1, 2, 0, 3]),
-            sender: (mac, if probe { Ipv4Addr::UNSPECIFIED } else { source }),
-            target: ([0; 6], target),
-        };
-        let mut sent = self.sent(ifindex, vlan, Content::Arp(arp));
-        sent.destination_mac = BROADCAST;
-        if self.random.percent(85) {
-            sent.source_mac = mac;
-        }
-        sent
-    }
-
-    fn neighbour(&mut self, ifindex: u32, vlan: VlanId, source: IpAddr, target: Ipv6Addr) -> Sent {
-        let speaker = if self.random.percent(50) { source } else { target.into() };
-        let mac = self.aims.mac(&mut self.random, speaker);
-        let options = match self.random.below(6) {
-            0..2 => vec![],
-            2..5 => vec![mac],
-            _ => vec![mac, SOURCE_MAC],
-        };
-        let neighbour = Neighbour { target, options };
-        let destination = self.aims.address(&mut self.random, true);
-        let ip = Ip {
-            source,
-            destination,
-            hops: if self.random.percent(85) { 255 } else { 254 },
-            extensions: 0,
-            part: Part::Whole,
-            transport: Transport::Icmp {
-                kind: self.random.pick(&[133, 135, 136, 135, 136, 134, 132, 137]),
-                code: 0,
-                id: 0,
-                about: About::Neighbour(Box::new(neighbour)),
-            },
-            payload: if self.random.percent(10) { 8 } else { 0 },
-        };
-        let mut sent = self.sent(ifindex, vlan, Content::Ip(ip));
-        if self.random.percent(85) {
-            sent.source_mac = mac;
-        }
-        sent
-    }
-
-    /// Control protocols, and what nobody asked for.
-    fn control(&mut self) -> Sent {
-        let (ifindex, vlan) = (self.ifindex(), self.aims.vlan(&mut self.random));
-        let kinds = [
-            Control::Lldp,
-            Control::Slow,
-            Control::Eapol,
-            Control::SpanningTree,
-            Control::PerVlanSpanningTree,
-        ];
-        let content = if self.random.percent(70) {
-            Content::Control(self.random.pick(&kinds))
-        } else {
-            Content::Other(self.random.pick(&[0x88b5, 0x8137, 0x88f7, 0x0600, 0x0100]))
-        };
-        let mut sent = self.sent(ifindex, vlan, content);
-        if self.random.percent(50) {
-            sent.tags.clear();
-        }
-        sent
-    }
-}
-
-/// The packet that answers another one.
-fn reversed(ip: &Ip) -> Ip {
-    let transport = match ip.transport.clone() {
-        Transport::Tcp {
-            source,
-            destination,
-            flags,
-        } => Transport::Tcp {
-            source: destination,
-            destination: source,
-            flags,
-        },
-        Transport::Udp { source, destination } => Transport::Udp {
-            source: destination,
-            destination: source,
-        },
-        Transport::Icmp { kind, code, id, about } => Transport::Icmp {
-            kind: match kind {
-                8 => 0,
-                128 => 129,
-                other => other,
-            },
-            code,
-            id,
-            about,
-        },
-        Transport::Other(number) => Transport::Other(number),
-    };
-    Ip {
-        source: ip.destination,
-        destination: ip.source,
-        transport,
-        ..ip.clone()
     }
 }

@@ -42,10 +42,12 @@ const UNREACHABLE: [(DropReason, &str); 7] = [
 /// A policy, and the frames that its seed brings.
 pub(crate) struct Round {
     seed: u64,
-    pub(crate) text: String,
+    text: String,
     policy: ValidPolicy,
-    pub(crate) tables: TableSet,
+    tables: TableSet,
     ports: Vec<PortSetup>,
+    /// The policy that comes into force at a swap.
+    next: Option<Box<Round>>,
 }
 
 impl Round {
@@ -62,7 +64,27 @@ impl Round {
             policy,
             tables,
             ports: random::ports(),
+            next: None,
         }
+    }
+
+    /// The same with another policy for the second half: rules are gone, or say the opposite.
+    pub(crate) fn with_swap(mut self) -> Self {
+        let mut random = Random::new(self.seed);
+        let (head, rules) = self.text.split_once("rules:\n").unwrap_or((&self.text, ""));
+        let changed = rules
+            .lines()
+            .enumerate()
+            .filter_map(|(index, rule)| match random.below(4) {
+                0 => Some(rule.replace("action: allow", "action: deny").replace(", log: new", "")),
+                1 => Some(rule.replace("action: deny", "action: allow")),
+                2 if index > 0 => None,
+                _ => Some(rule.to_owned()),
+            });
+        let changed: Vec<_> = changed.collect();
+        let text = format!("{head}rules:\n{}\n", changed.join("\n"));
+        self.next = Some(Box::new(Self::of(self.seed, text)));
+        self
     }
 
     /// The same with every zone in one mode.
@@ -73,7 +95,9 @@ impl Round {
 
     pub(crate) fn steps(&self, count: usize) -> Vec<Step> {
         let mut traffic = Traffic::new(&self.policy, Random::new(!self.seed));
-        (0..count).map(|_| traffic.step()).collect()
+        let mut steps: Vec<_> = (0..count).map(|_| traffic.step()).collect();
+        steps[count / 2].swap = self.next.is_some();
+        steps
     }
 
     fn engine(&self) -> Engine {
@@ -104,16 +128,24 @@ impl Round {
 
     /// What the oracle and the engine say about each frame, until they differ.
     fn verdicts(&self, steps: &[Step]) -> Vec<(Outcome<'_>, Outcome<'_>)> {
-        let engine = self.engine();
+        let mut round = self;
+        let mut engine = self.engine();
         let mut oracle = Oracle::new(&self.policy, &self.ports);
         let mut now = 1;
         let mut verdicts = Vec::with_capacity(steps.len());
         for step in steps {
             now += step.pause;
+            if step.swap
+                && let Some(next) = &self.next
+            {
+                round = next;
+                engine.swap(next.tables.clone());
+                oracle.swap(&next.policy);
+            }
             let mut wanted = oracle.decide(&step.sent, now);
             wanted.log &= wanted.reason == DropReason::None;
             let (decision, _) = engine.decide(&random::frame(&step.sent), step.sent.ifindex, now);
-            let got = self.outcome_of(&decision);
+            let got = round.outcome_of(&decision);
             verdicts.push((wanted, got));
             if wanted != got {
                 break;
@@ -181,6 +213,9 @@ impl Round {
         let Self { seed, text, .. } = self;
         let mut story = format!("seed {seed}: {what}; again with ENFORCER_SEED={seed}\n{text}");
         for (step, line) in steps.iter().zip(lines) {
+            if let Some(next) = self.next.as_ref().filter(|_| step.swap) {
+                let _ = write!(story, "\nnow this comes into force:\n{}", next.text);
+            }
             let _ = write!(story, "\nafter {} ns: {:?}\n{line}\n", step.pause, step.sent);
         }
         story
@@ -250,8 +285,11 @@ fn shortened(mut steps: Vec<Step>, fails: impl Fn(&[Step]) -> bool) -> Vec<Step>
         let mut start = 0;
         while start + chunk < steps.len() {
             let mut fewer = steps.clone();
-            let pause: u64 = fewer.drain(start..start + chunk).map(|step| step.pause).sum();
+            let (pause, swap) = fewer
+                .drain(start..start + chunk)
+                .fold((0, false), |(pause, swap), step| (pause + step.pause, swap | step.swap));
             fewer[start].pause += pause;
+            fewer[start].swap |= swap;
             if fails(&fewer) {
                 steps = fewer;
             } else {

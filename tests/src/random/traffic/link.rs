@@ -1,0 +1,97 @@
+//! What passes between neighbours: address resolution, control protocols, and what nobody asked for.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use enforcer::policy::valid::VlanId;
+
+use super::Traffic;
+use crate::oracle::{About, Arp, Content, Control, Ip, Neighbour, Part, Sent, Transport};
+use crate::packet::{BROADCAST, SOURCE_MAC};
+
+impl Traffic<'_> {
+    /// ARP and neighbour discovery.
+    pub(super) fn resolution(&mut self) -> Sent {
+        let (ifindex, vlan) = (self.ifindex(), self.aims.vlan(&mut self.random));
+        let six = self.random.percent(50);
+        let source = self.aims.source(&mut self.random, vlan, six);
+        let target = if self.random.percent(50) {
+            self.aims.source(&mut self.random, vlan, six)
+        } else {
+            self.aims.address(&mut self.random, six)
+        };
+        match (source, target) {
+            (IpAddr::V4(source), IpAddr::V4(target)) => self.arp(ifindex, vlan, source, target),
+            (IpAddr::V6(_), IpAddr::V6(target)) => self.neighbour(ifindex, vlan, source, target),
+            _ => self.control(),
+        }
+    }
+
+    fn arp(&mut self, ifindex: u32, vlan: VlanId, source: Ipv4Addr, target: Ipv4Addr) -> Sent {
+        let mac = self.aims.mac(&mut self.random, source.into());
+        let probe = self.random.percent(8);
+        let arp = Arp {
+            operation: self.random.pick(&[1, 1, 1, 2, 2, 2, 1, 2, 0, 3]),
+            sender: (mac, if probe { Ipv4Addr::UNSPECIFIED } else { source }),
+            target: ([0; 6], target),
+        };
+        let mut sent = self.sent(ifindex, vlan, Content::Arp(arp));
+        sent.destination_mac = BROADCAST;
+        if self.random.percent(85) {
+            sent.source_mac = mac;
+        }
+        sent
+    }
+
+    fn neighbour(&mut self, ifindex: u32, vlan: VlanId, source: IpAddr, target: Ipv6Addr) -> Sent {
+        let speaker = if self.random.percent(50) { source } else { target.into() };
+        let mac = self.aims.mac(&mut self.random, speaker);
+        let options = match self.random.below(6) {
+            0..2 => vec![],
+            2..5 => vec![mac],
+            _ => vec![mac, SOURCE_MAC],
+        };
+        let neighbour = Neighbour { target, options };
+        let destination = self.aims.address(&mut self.random, true);
+        let ip = Ip {
+            source,
+            destination,
+            hops: if self.random.percent(85) { 255 } else { 254 },
+            extensions: 0,
+            part: Part::Whole,
+            transport: Transport::Icmp {
+                kind: self.random.pick(&[133, 135, 136, 135, 136, 134, 132, 137]),
+                code: 0,
+                id: 0,
+                about: About::Neighbour(Box::new(neighbour)),
+            },
+            payload: if self.random.percent(10) { 8 } else { 0 },
+        };
+        let mut sent = self.sent(ifindex, vlan, Content::Ip(ip));
+        if self.random.percent(85) {
+            sent.source_mac = mac;
+        }
+        sent
+    }
+
+    /// Control protocols, and what nobody asked for.
+    pub(super) fn control(&mut self) -> Sent {
+        let (ifindex, vlan) = (self.ifindex(), self.aims.vlan(&mut self.random));
+        let kinds = [
+            Control::Lldp,
+            Control::Slow,
+            Control::Eapol,
+            Control::SpanningTree,
+            Control::PerVlanSpanningTree,
+        ];
+        let content = if self.random.percent(70) {
+            Content::Control(self.random.pick(&kinds))
+        } else {
+            Content::Other(self.random.pick(&[0x88b5, 0x8137, 0x88f7, 0x0600, 0x0100]))
+        };
+        let mut sent = self.sent(ifindex, vlan, content);
+        if self.random.percent(50) {
+            sent.tags.clear();
+        }
+        sent
+    }
+}
