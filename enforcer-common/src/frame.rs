@@ -18,7 +18,7 @@ pub trait Frame {
     /// `N` octets from offset `at`; `None` when the frame ends before.
     fn read<const N: usize>(&self, at: u32) -> Option<[u8; N]>;
 
-    /// [`parse`](crate::parse::parse) on this frame, which an implementation may put into a function of its own.
+    /// [`crate::parse::parse`] on this frame, which an implementation may put into a function of its own.
     #[inline(always)]
     fn parse(&self, packet: &mut Packet) -> Result<(), DropReason> {
         parse(self, packet)

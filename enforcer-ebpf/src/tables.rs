@@ -199,7 +199,7 @@ impl Tables for KernelTables {
             return Some(unsafe { &*bucket });
         }
         // Another CPU may be faster: its bucket is as good, so an entry that exists is no failure.
-        let _ = maps::BUCKETS.insert(key, &Bucket::default(), u64::from(BPF_NOEXIST));
+        let _ = maps::BUCKETS.insert(key, Bucket::default(), u64::from(BPF_NOEXIST));
         let bucket = maps::BUCKETS.get_ptr(key);
         if bucket.is_none() {
             count(Stat::FlowInsertFailed);
