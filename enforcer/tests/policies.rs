@@ -65,6 +65,7 @@ fn the_reference_names_every_limit() {
         ),
         ("address trie nodes", limits::TRIE_NODES),
         ("single addresses", limits::HOSTS),
+        ("different limits of traffic", limits::BUDGETS),
         (
             "service classes: groups of ports that no rule tells apart",
             limits::CLASSES,

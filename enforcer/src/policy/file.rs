@@ -7,8 +7,9 @@ use ipnetwork::IpNetwork;
 use super::{
     fields::{Complaint, Fields, Known, Spanned, list, scalar},
     grammar::{self, Reference, Role},
+    rates::{self, LimitsText},
     services,
-    valid::{Action, GuardMode, Mode, ServiceMatch, VlanId},
+    valid::{Action, GuardMode, Limit, Mode, Scope, ServiceMatch, VlanId},
     yaml::{Key, Node, Value},
 };
 use crate::diagnostics::{Diagnostic, quote};
@@ -21,9 +22,20 @@ const FILE: Known = Known {
 const ZONE: Known = Known {
     what: "a zone",
     keys: &[
-        "vlan", "realm", "subnets", "gateway", "mode", "guards", "routers", "comment", "owner", "ticket",
+        "vlan",
+        "realm",
+        "subnets",
+        "gateway",
+        "mode",
+        "guards",
+        "routers",
+        "limits",
+        "broadcast",
+        "comment",
+        "owner",
+        "ticket",
     ],
-    later: &["class", "on_no_policy", "limit", "limits", "shield"],
+    later: &["class", "on_no_policy"],
 };
 const GUARDS: Known = Known {
     what: "`guards`",
@@ -32,8 +44,10 @@ const GUARDS: Known = Known {
 };
 const DEVICE: Known = Known {
     what: "a device",
-    keys: &["zone", "mac", "address", "dhcp", "roles", "comment", "owner", "ticket"],
-    later: &["class", "limit", "limits", "shield"],
+    keys: &[
+        "zone", "mac", "address", "dhcp", "roles", "limits", "comment", "owner", "ticket",
+    ],
+    later: &["class"],
 };
 const SERVICE: Known = Known {
     what: "a service",
@@ -43,9 +57,9 @@ const SERVICE: Known = Known {
 const RULE: Known = Known {
     what: "a rule",
     keys: &[
-        "from", "to", "services", "action", "priority", "log", "comment", "owner", "ticket",
+        "from", "to", "services", "action", "priority", "log", "limit", "class", "comment", "owner", "ticket",
     ],
-    later: &["limit", "expires", "template", "mode"],
+    later: &["expires", "template", "mode"],
 };
 
 /// All declarations of all files.
@@ -68,6 +82,8 @@ pub(super) struct ZoneText {
     pub(super) mode: Mode,
     pub(super) guards: GuardsText,
     pub(super) routers: Vec<Spanned<[u8; 6]>>,
+    pub(super) limits: LimitsText,
+    pub(super) broadcast: Limit,
 }
 
 /// The guards that a zone sets.
@@ -87,6 +103,7 @@ pub(super) struct DeviceText {
     pub(super) mac: Option<Spanned<[u8; 6]>>,
     pub(super) addresses: Vec<Spanned<IpAddr>>,
     pub(super) dhcp_server: bool,
+    pub(super) limits: LimitsText,
 }
 
 #[derive(Debug)]
@@ -104,6 +121,9 @@ pub(super) struct RuleText {
     pub(super) action: Option<Action>,
     pub(super) priority: i32,
     pub(super) log_new: bool,
+    pub(super) limit: Limit,
+    pub(super) scope: Scope,
+    pub(super) alarm: bool,
 }
 
 /// One entry of a rule's `services`.
@@ -198,6 +218,7 @@ fn zone(name: Spanned<String>, node: &Node<'_>, findings: &mut Vec<Diagnostic>) 
     let guards = fields.get("guards").map(|node| guards(node, findings));
     let routers = fields.get("routers");
     let routers = routers.map(|node| list(node, grammar::mac, findings));
+    let broadcast = fields.get("broadcast").map(|node| rates::limit(node, findings));
     ZoneText {
         name,
         vlan,
@@ -207,7 +228,14 @@ fn zone(name: Spanned<String>, node: &Node<'_>, findings: &mut Vec<Diagnostic>) 
         mode: mode.map(|mode| mode.value).unwrap_or_default(),
         guards: guards.unwrap_or_default(),
         routers: routers.unwrap_or_default(),
+        limits: limits(&fields, findings),
+        broadcast: broadcast.unwrap_or_default(),
     }
+}
+
+fn limits(fields: &Fields<'_, '_>, findings: &mut Vec<Diagnostic>) -> LimitsText {
+    let limits = fields.get("limits").map(|node| LimitsText::read(node, findings));
+    limits.unwrap_or_default()
 }
 
 fn guards(node: &Node<'_>, findings: &mut Vec<Diagnostic>) -> GuardsText {
@@ -257,6 +285,7 @@ fn device(name: Spanned<String>, node: &Node<'_>, findings: &mut Vec<Diagnostic>
         zone: zone.and_then(|node| scalar(node, grammar::name, findings)),
         mac: mac.and_then(|node| scalar(node, grammar::mac, findings)),
         addresses: addresses.unwrap_or_default(),
+        limits: limits(&fields, findings),
         dhcp_server: roles.is_some_and(|roles| roles.iter().any(|role| role.value == Role::DhcpServer)),
     }
 }
@@ -316,6 +345,16 @@ fn rule(name: Spanned<String>, node: &Node<'_>, findings: &mut Vec<Diagnostic>) 
     let action = action.map(|action| action.value);
     let priority = fields.get("priority");
     let priority = priority.and_then(|node| scalar(node, grammar::priority, findings));
+    let limit = fields.get("limit").map(|node| {
+        allows_only("limit", node, action, findings);
+        rates::rule_limit(node, findings)
+    });
+    let (limit, scope) = limit.unwrap_or_default();
+    let class = fields.get("class");
+    let alarm = class.and_then(|node| {
+        allows_only("class", node, action, findings);
+        scalar(node, grammar::rule_class, findings)
+    });
     RuleText {
         name,
         from: from.unwrap_or_default(),
@@ -323,7 +362,18 @@ fn rule(name: Spanned<String>, node: &Node<'_>, findings: &mut Vec<Diagnostic>) 
         services: services.unwrap_or_default(),
         action,
         priority: priority.map_or(0, |priority| priority.value),
+        limit,
+        scope,
+        alarm: alarm.is_some(),
         log_new: fields.get("log").is_some_and(|node| log_new(node, action, findings)),
+    }
+}
+
+/// Complains about a key that makes no sense in a rule that denies.
+fn allows_only(key: &str, node: &Node<'_>, action: Option<Action>, findings: &mut Vec<Diagnostic>) {
+    if action == Some(Action::Deny) {
+        let finding = Diagnostic::at(node.at, format!("{} is for rules that allow", quote(key)));
+        findings.push(finding.help("remove it: what a rule refuses is charged to no limit"));
     }
 }
 

@@ -8,7 +8,7 @@ use ipnetwork::IpNetwork;
 use super::{
     fields::{Complaint, nearest},
     link_scoped,
-    valid::{Action, GuardMode, Mode, VlanId},
+    valid::{Action, GuardMode, Mode, Scope, VlanId},
 };
 use crate::diagnostics::quote;
 
@@ -196,6 +196,17 @@ pub(super) fn action(text: &str) -> Result<Action, Complaint> {
 /// `new`.
 pub(super) fn log(text: &str) -> Result<(), Complaint> {
     word(text, &[("new", ())])
+}
+
+/// `rule`, `source` or `pair`.
+pub(super) fn scope(text: &str) -> Result<Scope, Complaint> {
+    let scopes = [("rule", Scope::Rule), ("source", Scope::Source), ("pair", Scope::Pair)];
+    word(text, &scopes)
+}
+
+/// The class of a rule: `alarm`.
+pub(super) fn rule_class(text: &str) -> Result<(), Complaint> {
+    word(text, &[("alarm", ())])
 }
 
 /// `true` or `false`.

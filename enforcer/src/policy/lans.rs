@@ -1,11 +1,11 @@
-//! What the zones of one VLAN have in common: tags, address space, guards, routers.
+//! What the zones of one VLAN have in common: tags, address space, guards, routers, the limit of frames to groups.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::{
     fields::Spanned,
     file::{PolicyFile, ZoneText},
-    valid::{GuardMode, Guards, ROUTERS, VlanId, Zone},
+    valid::{GuardMode, Guards, Limit, Pace, ROUTERS, VlanId, Zone},
 };
 use crate::diagnostics::{Diagnostic, Location};
 
@@ -25,6 +25,7 @@ pub(super) fn settle(file: &PolicyFile, zones: &mut [Zone], findings: &mut Vec<D
     for zone in zones {
         if let Some(shared) = zone.vlan.and_then(|vlan| lans.get(&vlan)) {
             zone.guards = shared.guards;
+            zone.broadcast = shared.broadcast;
             zone.routers = shared.routers.keys().copied().collect();
         }
     }
@@ -34,6 +35,7 @@ pub(super) fn settle(file: &PolicyFile, zones: &mut [Zone], findings: &mut Vec<D
 #[derive(Default)]
 struct Shared {
     guards: Guards,
+    broadcast: Limit,
     /// With the place where each is declared first.
     routers: BTreeMap<[u8; 6], Location>,
 }
@@ -48,6 +50,12 @@ impl Shared {
             neighbour: so_far.neighbour.max(guards.neighbour),
             dhcp: so_far.dhcp.max(guards.dhcp),
             router: so_far.router.max(guards.router),
+        };
+        let (so_far, limit) = (self.broadcast, text.broadcast);
+        self.broadcast = Limit {
+            packets: stricter(so_far.packets, limit.packets),
+            bits: stricter(so_far.bits, limit.bits),
+            flows: stricter(so_far.flows, limit.flows),
         };
         for router in &text.routers {
             let first = self.routers.entry(router.value).or_insert(router.at);
@@ -67,6 +75,16 @@ impl Shared {
             );
         }
     }
+}
+
+/// The slower of two paces; of equally fast ones, that with the smaller burst.
+fn stricter(a: Option<Pace>, b: Option<Pace>) -> Option<Pace> {
+    let (Some(one), Some(other)) = (a, b) else {
+        return a.or(b);
+    };
+    // 3600 is a multiple of every unit of time.
+    let hourly = |pace: Pace| (u128::from(pace.units) * u128::from(3600 / pace.seconds), pace.burst);
+    Some(if hourly(one) <= hourly(other) { one } else { other })
 }
 
 /// The guards of a zone: those without a word of it are on, as far as the policy says whom to trust.

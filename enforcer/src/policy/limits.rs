@@ -23,6 +23,8 @@ pub const ZONES: usize = 4096;
 pub const LANS: usize = 4096;
 /// Rules, `default-deny` among them (32 bits).
 pub const RULES: usize = 65_536;
+/// Different limits, "without" among them (an endpoint's budgets have 16 bits each).
+pub const BUDGETS: usize = 65_536;
 /// Endpoints: devices, zones, and prefixes inside of zones (30 bits).
 pub const ENDPOINTS: usize = 1 << 20;
 /// Nodes of the address trie, 1 KiB each (30 bits).

@@ -11,7 +11,7 @@ pub struct Range {
     pub network: IpNetwork,
     /// Their name.
     pub what: &'static str,
-    /// Whether one station can own such an address.
+    /// Whether one station can own such an address. If not, it has no limits of an address.
     pub unicast: bool,
 }
 

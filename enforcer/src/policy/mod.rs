@@ -5,6 +5,7 @@
 //! yaml.rs       text -> tree with places        refuses aliases, tags, depth
 //! fields.rs     tree -> known keys, lists       unknown keys are errors
 //! grammar.rs    words -> names, VLANs, addresses; services.rs: tcp/443
+//! rates.rs      limits: 200/s, 2Mbit/s, bursts
 //! file.rs       all of it -> PolicyFile         what is written, before names are looked up
 //! validate.rs   PolicyFile -> ValidPolicy       references, duplicates; addresses.rs: who owns which address;
 //!               lans.rs: what the zones of a VLAN share
@@ -23,6 +24,7 @@ mod grammar;
 mod lans;
 pub mod limits;
 pub mod link_scoped;
+mod rates;
 mod services;
 pub mod tables;
 pub mod valid;

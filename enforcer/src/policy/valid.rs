@@ -91,6 +91,53 @@ pub struct Guards {
     pub router: GuardMode,
 }
 
+/// Bits of the longest Ethernet frame without a tag: 1514 octets.
+pub const FULL_FRAME_BITS: u64 = 1514 * 8;
+
+/// How fast something may come: so many units in so many seconds, and so many at once after a pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Pace {
+    /// Frames, bits or new flows. Never 0.
+    pub units: u64,
+    /// 1, 60 or 3600.
+    pub seconds: u64,
+    /// Units that may come at once: at least 1, of bits at least [`FULL_FRAME_BITS`].
+    pub burst: u64,
+}
+
+/// Paces that hold together; `None` is without. The default limits nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Limit {
+    /// Of frames.
+    pub packets: Option<Pace>,
+    /// Of the bits of frames, from the Ethernet header on. A frame may come when the bucket has room for one of
+    /// [`FULL_FRAME_BITS`].
+    pub bits: Option<Pace>,
+    /// Of new flows.
+    pub flows: Option<Pace>,
+}
+
+/// Limits of each address by itself. Not of groups, nor of the broadcast and the unspecified address: they are nobody's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// What it sends.
+    pub from: Limit,
+    /// What is sent toward it.
+    pub toward: Limit,
+}
+
+/// Who shares the limit of a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scope {
+    /// All initiators together.
+    #[default]
+    Rule,
+    /// Each source address has its own.
+    Source,
+    /// Each pair of addresses has its own.
+    Pair,
+}
+
 /// A zone.
 #[derive(Debug, Clone)]
 pub struct Zone {
@@ -110,6 +157,10 @@ pub struct Zone {
     pub guards: Guards,
     /// Hardware addresses of the IPv6 routers of its VLAN, sorted, at most [`ROUTERS`]: the same for all zones of the VLAN.
     pub routers: Vec<[u8; 6]>,
+    /// Limits of each of its addresses, where the device does not have its own.
+    pub limits: Limits,
+    /// Limit of frames to groups of stations on its VLAN, of all senders together: the same for all zones of the VLAN.
+    pub broadcast: Limit,
     /// Where the name stands; `None` for built-in zones.
     pub at: Option<Location>,
 }
@@ -127,6 +178,8 @@ pub struct Device {
     pub addresses: Vec<IpAddr>,
     /// It is a DHCP server or relay.
     pub dhcp_server: bool,
+    /// Limits of each of its addresses, those of its zone filled in.
+    pub limits: Limits,
     /// Where the name stands.
     pub at: Location,
 }
@@ -201,6 +254,12 @@ pub struct Rule {
     pub priority: i32,
     /// Log the first frame of each permitted flow.
     pub log_new: bool,
+    /// Limit of what initiators send by this rule.
+    pub limit: Limit,
+    /// Who shares the limit.
+    pub scope: Scope,
+    /// Alarm traffic: charged to the rule's own limit only, not to those of addresses.
+    pub alarm: bool,
     /// Where the name stands.
     pub at: Location,
 }

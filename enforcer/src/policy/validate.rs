@@ -8,7 +8,9 @@ use super::{
     file::{DeviceText, PolicyFile, RuleText, ServiceReference, ServiceText, ZoneText},
     grammar::Reference,
     lans,
-    valid::{Action, Device, Guards, Rule, SELF, Selector, Service, ServiceMatch, UNKNOWN, ValidPolicy, Zone},
+    valid::{
+        Action, Device, Guards, Limit, Limits, Rule, SELF, Selector, Service, ServiceMatch, UNKNOWN, ValidPolicy, Zone,
+    },
 };
 use crate::diagnostics::{Diagnostic, Location, Sources, quote};
 
@@ -39,7 +41,7 @@ pub(super) fn validate(
     let mut realms = vec!["default".to_owned()];
     let mut zones = zones(&file.zones, &mut realms);
     lans::settle(&file, &mut zones, findings);
-    let devices = file.devices.iter().map(|device| names.device(device, findings));
+    let devices = file.devices.iter().map(|device| names.device(device, &zones, findings));
     let devices: Vec<_> = devices.collect();
     addresses::check(&file.zones, &zones, &file.devices, &devices, &realms, findings);
     let rules = file.rules.iter().map(|rule| names.rule(rule, &file.services, findings));
@@ -64,6 +66,8 @@ fn zones(texts: &[ZoneText], realms: &mut Vec<String>) -> Vec<Zone> {
         mode: None,
         guards: Guards::default(),
         routers: Vec::new(),
+        limits: Limits::default(),
+        broadcast: Limit::default(),
         at: None,
     };
     let mut zones = vec![built_in("unknown"), built_in("self")];
@@ -83,6 +87,8 @@ fn zones(texts: &[ZoneText], realms: &mut Vec<String>) -> Vec<Zone> {
             mode: Some(text.mode),
             guards: Guards::default(),
             routers: Vec::new(),
+            limits: text.limits.over(Limits::default()),
+            broadcast: Limit::default(),
             at: Some(text.name.at),
         });
     }
@@ -129,11 +135,13 @@ impl<'t> Names<'t> {
         }
     }
 
-    fn device(&self, text: &DeviceText, findings: &mut Vec<Diagnostic>) -> Device {
+    fn device(&self, text: &DeviceText, zones: &[Zone], findings: &mut Vec<Diagnostic>) -> Device {
         let zone = text.zone.as_ref().and_then(|zone| self.zone(zone, findings));
+        let zone = zone.unwrap_or(UNKNOWN);
         Device {
             name: text.name.value.clone(),
-            zone: zone.unwrap_or(UNKNOWN),
+            zone,
+            limits: text.limits.over(zones[zone].limits),
             mac: text.mac.map(|mac| mac.value),
             addresses: text.addresses.iter().map(|address| address.value).collect(),
             dhcp_server: text.dhcp_server,
@@ -188,6 +196,9 @@ impl<'t> Names<'t> {
             action: text.action.unwrap_or(Action::Deny),
             priority: text.priority,
             log_new: text.log_new,
+            limit: text.limit,
+            scope: text.scope,
+            alarm: text.alarm,
             at: text.name.at,
         }
     }

@@ -1,86 +1,9 @@
 //! Limits, with bursts so small that a few frames reach them and rates so slow that no time of a test refills them.
 
-use enforcer::policy::TableSet;
-use enforcer_common::abi::{Budget, Rate, rule_flags, scope};
 use enforcer_common::verdict::{DropReason, Stage, Verdict};
 
 use super::{Case, Expected, allowed, in_flow, monitored, passes_at, sequence};
 use crate::packet::{BROADCAST, Builder, Frame, packet};
-
-const HOUR: u64 = 3_600_000_000_000;
-
-/// `burst` units, and then one an hour.
-const fn only(burst: u64) -> Rate {
-    Rate {
-        cost: HOUR,
-        tolerance: (burst - 1) * HOUR,
-    }
-}
-
-/// Declares what the policy language has no words for yet.
-pub(super) fn declare(tables: &mut TableSet) {
-    let budget = |tables: &mut TableSet, budget: Budget| {
-        tables.budgets.push(budget);
-        tables.budgets.len() as u32 - 1
-    };
-    let two_frames = budget(
-        tables,
-        Budget {
-            packets: only(2),
-            ..Budget::default()
-        },
-    );
-    let one_kibioctet = budget(
-        tables,
-        Budget {
-            octets: only(2),
-            ..Budget::default()
-        },
-    );
-    let two_flows = budget(
-        tables,
-        Budget {
-            flows: only(2),
-            ..Budget::default()
-        },
-    );
-    let three_frames = budget(
-        tables,
-        Budget {
-            packets: only(3),
-            ..Budget::default()
-        },
-    );
-    let mut rule = |name: &str, budget: u32, scope: u32, flags: u32| {
-        let index = tables
-            .names
-            .rules
-            .iter()
-            .position(|rule| rule.name == name)
-            .expect("a rule of the cases");
-        tables.rules[index].budget = budget;
-        tables.rules[index].scope = scope;
-        tables.rules[index].flags |= flags;
-    };
-    rule("limited-by-source", two_frames, scope::SOURCE, 0);
-    rule("limited-by-pair", two_frames, scope::PAIR, 0);
-    rule("limited-in-all", two_frames, scope::RULE, 0);
-    rule("limited-in-octets", one_kibioctet, scope::SOURCE, 0);
-    rule("alarms", 0, 0, rule_flags::ALARM);
-    rule("watched", two_frames, scope::SOURCE, 0);
-    let zone = tables
-        .names
-        .zones
-        .iter()
-        .position(|name| name == "shielded")
-        .expect("a zone of the cases") as u16;
-    for endpoint in tables.endpoints.iter_mut().filter(|endpoint| endpoint.zone == zone) {
-        endpoint.toward_budget = three_frames as u16;
-        endpoint.from_budget = two_flows as u16;
-    }
-    let lan = tables.lans.iter_mut().find(|lan| lan.zone == zone).expect("its VLAN");
-    lan.group_budget = two_frames;
-}
 
 pub(super) fn cases() -> Vec<Case> {
     [rules(), shields(), groups()].concat()

@@ -1,6 +1,7 @@
 //! `ValidPolicy` → `TableSet`: recursive flow classification (Gupta and `McKeown`, SIGCOMM 1999).
 //!
 //! ```text
+//! budgets.rs     limits, in nanoseconds
 //! space.rs       who owns which address -> endpoints         trie.rs: the walk over an address's bytes
 //! identity.rs    endpoints that no rule tells apart          per side: a sender's, a receiver's
 //! classes.rs     services that no rule tells apart
@@ -12,6 +13,7 @@
 //! sender, the more specific receiver, the more specific service; then the name.
 
 mod blocks;
+mod budgets;
 mod cells;
 mod classes;
 mod identity;
@@ -23,10 +25,12 @@ use std::collections::BTreeMap;
 
 use enforcer_common::abi::{self, Lan, NO_LAN, SELF_ZONE, UNKNOWN_ZONE, VLAN_INNER, VlanTable, rule_flags};
 
+use budgets::Budgets;
+
 use super::{
     DEFAULT_RULE_NAME, limits,
     tables::{LanName, Names, RuleName, TableSet},
-    valid::{Action, GuardMode, Guards, Mode, SELF, UNKNOWN, ValidPolicy, VlanId},
+    valid::{Action, GuardMode, Guards, Mode, SELF, Scope, UNKNOWN, ValidPolicy, VlanId},
 };
 use crate::diagnostics::Diagnostics;
 
@@ -47,7 +51,11 @@ pub(super) fn compile(policy: &ValidPolicy) -> Result<TableSet, Diagnostics> {
     )?;
 
     let prefixes = identity::rule_prefixes(policy);
-    let space = space::build(policy, &lans, &prefixes);
+    let mut budgets = Budgets::new();
+    let rules = rules(policy, &mut budgets);
+    let space = space::build(policy, &lans, &prefixes, &mut budgets);
+    let alike = "give more zones, devices and rules the same limits";
+    within("different limits", budgets.list.len(), limits::BUDGETS, alike)?;
     let fewer = "declare fewer devices, or fewer prefixes in rules";
     within("endpoints", space.endpoints.len(), limits::ENDPOINTS, fewer)?;
     within("address trie nodes", space.trie.nodes.len(), limits::TRIE_NODES, fewer)?;
@@ -93,8 +101,8 @@ pub(super) fn compile(policy: &ValidPolicy) -> Result<TableSet, Diagnostics> {
         columns: cells.columns,
         column_blocks: column_blocks as u32,
         cells: cells.blocks.into_iter().map(abi::CellBlock).collect(),
-        rules: rules(policy),
-        budgets: vec![abi::Budget::default()],
+        rules,
+        budgets: budgets.list,
         names: Names {
             zones: policy.zones.iter().map(|zone| zone.name.clone()).collect(),
             endpoints: space.names,
@@ -201,21 +209,31 @@ fn guard_bits(guards: Guards) -> u32 {
         | bits(guards.router, abi::guard::ROUTER)
 }
 
-fn rules(policy: &ValidPolicy) -> Vec<abi::Rule> {
-    let rule = |rule: &super::valid::Rule| {
+fn rules(policy: &ValidPolicy, budgets: &mut Budgets) -> Vec<abi::Rule> {
+    let mut rule = |rule: &super::valid::Rule| {
         let allow = if rule.action == Action::Allow {
             rule_flags::ALLOW
         } else {
             0
         };
         let log = if rule.log_new { rule_flags::LOG } else { 0 };
+        let alarm = if rule.alarm { rule_flags::ALARM } else { 0 };
+        let scope = match rule.scope {
+            Scope::Rule => abi::scope::RULE,
+            Scope::Source => abi::scope::SOURCE,
+            Scope::Pair => abi::scope::PAIR,
+        };
         abi::Rule {
-            flags: allow | log,
-            ..abi::Rule::default()
+            slot: 0,
+            flags: allow | log | alarm,
+            budget: budgets.number(&rule.limit),
+            scope,
         }
     };
     let default = abi::Rule::default();
-    std::iter::once(default).chain(policy.rules.iter().map(rule)).collect()
+    std::iter::once(default)
+        .chain(policy.rules.iter().map(&mut rule))
+        .collect()
 }
 
 fn rule_names(policy: &ValidPolicy) -> Vec<RuleName> {

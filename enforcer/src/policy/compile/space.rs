@@ -6,13 +6,15 @@ use enforcer_common::abi::{Endpoint, Lan, NO_LAN, SELF_ZONE, UNKNOWN_ZONE, endpo
 use ipnetwork::IpNetwork;
 
 use super::{
-    Lans, guard_bits, mode_bits, no_lan,
+    Lans,
+    budgets::Budgets,
+    guard_bits, mode_bits, no_lan,
     trie::{self, Family, Leaf, Prefix, Trie},
 };
 use crate::policy::{
     link_scoped,
     tables::EndpointName,
-    valid::{Device, Mode, ValidPolicy},
+    valid::{Device, Limits, Mode, ValidPolicy},
 };
 
 /// The number of a set of rule prefixes around an address.
@@ -26,6 +28,8 @@ pub(super) struct Facts {
     /// The rule prefixes that match it.
     pub(super) set: SetId,
     lan: u16,
+    /// No station's own: a group, the broadcast or the unspecified address. It has no limits.
+    shared: bool,
 }
 
 const UNKNOWN: Facts = Facts {
@@ -33,6 +37,7 @@ const UNKNOWN: Facts = Facts {
     device: None,
     set: 0,
     lan: NO_LAN,
+    shared: false,
 };
 
 /// Endpoints, and the tries that lead to them.
@@ -55,6 +60,7 @@ enum Claim {
     Link {
         zone: u16,
         lan: u16,
+        shared: bool,
     },
     Subnet {
         zone: u16,
@@ -72,8 +78,8 @@ enum Claim {
 type Claims = BTreeMap<Family, Vec<(Prefix, Claim)>>;
 
 /// Builds the endpoints and tries of a policy with the given prefixes in its rules.
-pub(super) fn build(policy: &ValidPolicy, lans: &Lans, prefixes: &[IpNetwork]) -> Space {
-    let mut builder = Builder::new(policy);
+pub(super) fn build(policy: &ValidPolicy, lans: &Lans, prefixes: &[IpNetwork], budgets: &mut Budgets) -> Space {
+    let mut builder = Builder::new(policy, budgets);
     let spaces: Vec<_> = (0..policy.realms.len())
         .map(|realm| builder.realm(realm, lans, prefixes))
         .collect();
@@ -93,6 +99,7 @@ pub(super) fn build(policy: &ValidPolicy, lans: &Lans, prefixes: &[IpNetwork]) -
 
 struct Builder<'p> {
     policy: &'p ValidPolicy,
+    budgets: &'p mut Budgets,
     trie: Trie,
     endpoints: Vec<Endpoint>,
     names: Vec<EndpointName>,
@@ -104,9 +111,10 @@ struct Builder<'p> {
 }
 
 impl<'p> Builder<'p> {
-    fn new(policy: &'p ValidPolicy) -> Self {
+    fn new(policy: &'p ValidPolicy, budgets: &'p mut Budgets) -> Self {
         let mut builder = Self {
             policy,
+            budgets,
             trie: Trie::new(),
             endpoints: Vec::new(),
             names: Vec::new(),
@@ -170,7 +178,8 @@ impl<'p> Builder<'p> {
         let shared = &self.policy.zones[lans.names[lan as usize].zones[0] as usize];
         let mut claims = Claims::new();
         for range in &link_scoped::RANGES {
-            claim(&mut claims, range.network, Claim::Link { zone, lan });
+            let shared = !range.unicast;
+            claim(&mut claims, range.network, Claim::Link { zone, lan, shared });
         }
         for (number, &prefix) in prefixes.iter().enumerate() {
             if link_scoped::range_of(prefix).is_some() {
@@ -194,7 +203,7 @@ impl<'p> Builder<'p> {
             guards: guard_bits(shared.guards),
             root4: v4,
             root6: v6,
-            group_budget: 0,
+            group_budget: self.budgets.number(&shared.broadcast),
             routers: std::array::from_fn(|place| shared.routers.get(place).copied().unwrap_or_default()),
         }
     }
@@ -233,7 +242,12 @@ impl<'p> Builder<'p> {
 
     fn apply(&mut self, facts: Facts, claim: Claim) -> Facts {
         match claim {
-            Claim::Link { zone, lan } => Facts { zone, lan, ..UNKNOWN },
+            Claim::Link { zone, lan, shared } => Facts {
+                zone,
+                lan,
+                shared,
+                ..UNKNOWN
+            },
             Claim::Subnet { zone, lan } => Facts {
                 zone,
                 lan,
@@ -280,6 +294,11 @@ impl<'p> Builder<'p> {
         }
         let device = facts.device.map(|device| &self.policy.devices[device as usize]);
         let mac = device.and_then(|device| device.mac);
+        let limits = if facts.shared {
+            Limits::default()
+        } else {
+            device.map_or(self.policy.zones[facts.zone as usize].limits, |device| device.limits)
+        };
         self.endpoints.push(Endpoint {
             source: 0,
             destination: 0,
@@ -288,8 +307,8 @@ impl<'p> Builder<'p> {
             flags: device.map_or(0, device_flags),
             mac: mac.unwrap_or_default(),
             mode: mode_bits(self.policy.zones[facts.zone as usize].mode),
-            from_budget: 0,
-            toward_budget: 0,
+            from_budget: self.budgets.number(&limits.from) as u16,
+            toward_budget: self.budgets.number(&limits.toward) as u16,
         });
         let device = device.map(|device| device.name.clone());
         self.names.push(EndpointName {
