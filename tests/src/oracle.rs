@@ -23,7 +23,7 @@ mod state;
 use std::net::IpAddr;
 
 use enforcer::kernel::PortSetup;
-use enforcer::policy::valid::{Mode, UNKNOWN, ValidPolicy};
+use enforcer::policy::valid::{GuardMode, Mode, UNKNOWN, ValidPolicy};
 use enforcer_common::abi::control;
 use enforcer_common::verdict::{DropReason, Stage, Verdict};
 
@@ -64,6 +64,22 @@ struct Way<'p> {
     zone: usize,
     monitored: bool,
     log: bool,
+    /// What a guard that only watches found wrong last.
+    noted: DropReason,
+}
+
+impl Way<'_> {
+    /// What a guard finds, in its mode.
+    fn watch(&mut self, mode: GuardMode, finding: Result<(), DropReason>) -> Result<(), DropReason> {
+        match (mode, finding) {
+            (GuardMode::Off, _) => Ok(()),
+            (GuardMode::Monitor, Err(reason)) => {
+                self.noted = reason;
+                Ok(())
+            }
+            (_, finding) => finding,
+        }
+    }
 }
 
 impl<'p> Oracle<'p> {
@@ -92,8 +108,10 @@ impl<'p> Oracle<'p> {
             zone: UNKNOWN,
             monitored: false,
             log: false,
+            noted: DropReason::None,
         };
         let (verdict, reason) = match self.stages(sent, now, &mut way) {
+            Ok(()) if way.noted != DropReason::None => (Verdict::WouldDrop, way.noted),
             Ok(()) => (Verdict::Pass, DropReason::None),
             Err(reason) if way.monitored => (Verdict::WouldDrop, reason),
             Err(reason) => (Verdict::Drop, reason),
@@ -134,9 +152,12 @@ impl<'p> Oracle<'p> {
         }
         let place = place?;
         let ip = match &sent.content {
-            Content::Arp(arp) => return guard::arp(&place, arp, sent.source_mac),
+            Content::Arp(arp) => return way.watch(place.guards().arp, guard::arp(&place, arp, sent.source_mac)),
+            Content::Ip(ip) if guard::is_router_advertisement(ip) => {
+                return way.watch(place.guards().router, guard::router(&place, sent.source_mac));
+            }
             Content::Ip(ip) if guard::is_neighbour_discovery(ip) => {
-                return guard::neighbour(&place, ip, sent.source_mac);
+                return way.watch(place.guards().neighbour, guard::neighbour(&place, ip, sent.source_mac));
             }
             Content::Ip(ip) => ip,
             Content::Other(_) | Content::Control(_) => return Err(DropReason::EtherType),
@@ -145,7 +166,14 @@ impl<'p> Oracle<'p> {
         way.stage = Stage::Source;
         let source = place.resident(ip.source);
         let destination = place.resident(ip.destination);
-        place.verify(ip.source, sent.source_mac)?;
+        guard::source_is_possible(ip.source)?;
+        way.watch(place.guards().source, guard::source(&place, ip.source, sent.source_mac))?;
+        if guard::is_dhcp_server_message(ip) {
+            way.watch(place.guards().dhcp, guard::dhcp(&place, ip.source, sent.source_mac))?;
+        }
+        if guard::is_redirect(ip) {
+            way.watch(place.guards().router, guard::router(&place, sent.source_mac))?;
+        }
 
         way.stage = Stage::Policy;
         way.zone = source.zone;

@@ -14,6 +14,8 @@ use enforcer::kernel::PortSetup;
 use enforcer::policy::{self as policies, ValidPolicy};
 use enforcer_common::abi::control;
 
+use crate::packet::Mac;
+
 pub use policy::text;
 pub use rng::Random;
 pub use traffic::{Step, Traffic};
@@ -27,6 +29,8 @@ pub const MONITOR_TRUNK: u32 = 2;
 pub const ACCESS: u32 = 3;
 /// An interface that is no port.
 pub const NO_PORT: u32 = 7;
+/// The hardware address of a router.
+pub const ROUTER_MAC: Mac = [0x02, 0, 0, 0, 0, 0x99];
 /// VLAN of untagged frames on [`ACCESS`].
 pub const NATIVE_VLAN: u16 = 100;
 /// The VLAN that [`ACCESS`] leaves out.

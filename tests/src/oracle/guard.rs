@@ -1,9 +1,10 @@
-//! Who speaks for whom: ARP and neighbour discovery.
+//! Who speaks for whom: source addresses, ARP, neighbour discovery, DHCP servers, routers.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use enforcer_common::verdict::DropReason;
 
+use super::place::is_group;
 use super::{About, Arp, Ip, Place, Transport};
 use crate::packet::Mac;
 
@@ -11,6 +12,62 @@ use crate::packet::Mac;
 const ROUTER_SOLICITATION: u8 = 133;
 const ROUTER_ADVERTISEMENT: u8 = 134;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+const REDIRECT: u8 = 137;
+
+/// No host sends from loopback, multicast, broadcast, or IPv4 in IPv6 clothes.
+pub(super) fn source_is_possible(address: IpAddr) -> Result<(), DropReason> {
+    let mapped = matches!(address, IpAddr::V6(six) if six.to_ipv4_mapped().is_some());
+    if address.is_loopback() || is_group(address) || mapped {
+        Err(DropReason::InvalidSource)
+    } else {
+        Ok(())
+    }
+}
+
+/// The source lives here, and has the hardware address that its device declares.
+pub(super) fn source(place: &Place<'_>, address: IpAddr, mac: Mac) -> Result<(), DropReason> {
+    if !place.is_home_of(address) {
+        Err(DropReason::SourceNotInVlan)
+    } else if !place.allows_mac(address, mac) {
+        Err(DropReason::SourceMacMismatch)
+    } else {
+        Ok(())
+    }
+}
+
+/// What DHCP servers and relays send: from port 67, or 547 over IPv6.
+pub(super) fn is_dhcp_server_message(ip: &Ip) -> bool {
+    let port = if ip.source.is_ipv4() { 67 } else { 547 };
+    ip.has_transport() && matches!(ip.transport, Transport::Udp { source, .. } if source == port)
+}
+
+/// From a device with that role; over IPv6 from a router of the VLAN too.
+pub(super) fn dhcp(place: &Place<'_>, address: IpAddr, mac: Mac) -> Result<(), DropReason> {
+    if place.is_dhcp_server(address) || (address.is_ipv6() && place.is_router(mac)) {
+        Ok(())
+    } else {
+        Err(DropReason::DhcpServer)
+    }
+}
+
+/// A redirect, from anywhere.
+pub(super) fn is_redirect(ip: &Ip) -> bool {
+    ip.icmp6_type() == Some(REDIRECT)
+}
+
+/// A router advertisement, from this link.
+pub(super) fn is_router_advertisement(ip: &Ip) -> bool {
+    is_neighbour_discovery(ip) && ip.icmp6_type() == Some(ROUTER_ADVERTISEMENT)
+}
+
+/// From a router of the VLAN.
+pub(super) fn router(place: &Place<'_>, mac: Mac) -> Result<(), DropReason> {
+    if place.is_router(mac) {
+        Ok(())
+    } else {
+        Err(DropReason::RouterAdvertisement)
+    }
+}
 
 /// RFC 4861: from router solicitation to neighbour advertisement, from this link.
 pub(super) fn is_neighbour_discovery(ip: &Ip) -> bool {
@@ -35,10 +92,6 @@ pub(super) fn neighbour(place: &Place<'_>, ip: &Ip, mac: Mac) -> Result<(), Drop
     let Transport::Icmp { kind, about, .. } = &ip.transport else {
         return Ok(());
     };
-    if *kind == ROUTER_ADVERTISEMENT {
-        // No policy has a word for routers yet.
-        return Ok(());
-    }
     let (target, options) = match about {
         About::Neighbour(neighbour) => (neighbour.target, &neighbour.options[..]),
         About::Nothing | About::Quote(_) => (Ipv6Addr::UNSPECIFIED, &[][..]),

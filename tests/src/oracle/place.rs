@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use enforcer::kernel::PortSetup;
-use enforcer::policy::valid::{Mode, SELF, UNKNOWN, ValidPolicy, VlanId};
+use enforcer::policy::valid::{Guards, Mode, SELF, UNKNOWN, ValidPolicy, VlanId};
 use enforcer_common::verdict::DropReason;
 use ipnetwork::IpNetwork;
 
@@ -122,17 +122,20 @@ impl<'p> Place<'p> {
         self.declared_mac(address).is_none_or(|declared| declared == mac)
     }
 
-    /// Whether a sender may be here.
-    pub(super) fn verify(&self, address: IpAddr, mac: Mac) -> Result<(), DropReason> {
-        if is_no_source(address) {
-            Err(DropReason::InvalidSource)
-        } else if !self.is_home_of(address) {
-            Err(DropReason::SourceNotInVlan)
-        } else if !self.allows_mac(address, mac) {
-            Err(DropReason::SourceMacMismatch)
-        } else {
-            Ok(())
-        }
+    /// The guards of the VLAN, which its zones have in common.
+    pub(super) fn guards(&self) -> Guards {
+        self.policy.zones[self.zones[0]].guards
+    }
+
+    /// Whether a hardware address is that of a router here.
+    pub(super) fn is_router(&self, mac: Mac) -> bool {
+        self.policy.zones[self.zones[0]].routers.contains(&mac)
+    }
+
+    /// Whether an address is that of a device with the role.
+    pub(super) fn is_dhcp_server(&self, address: IpAddr) -> bool {
+        let device = self.resident(address).device;
+        device.is_some_and(|device| self.policy.devices[device].dhcp_server)
     }
 }
 
@@ -179,10 +182,4 @@ pub(super) fn is_group(address: IpAddr) -> bool {
         IpAddr::V4(four) => four.is_multicast() || four.is_broadcast(),
         IpAddr::V6(six) => six.is_multicast(),
     }
-}
-
-/// An address that no host may send from: loopback, multicast, broadcast, IPv4 in IPv6 clothes.
-fn is_no_source(address: IpAddr) -> bool {
-    let mapped = matches!(address, IpAddr::V6(six) if six.to_ipv4_mapped().is_some());
-    address.is_loopback() || is_group(address) || mapped
 }

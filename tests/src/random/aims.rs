@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use enforcer::policy::valid::{Selector, ServiceMatch, ValidPolicy, VlanId};
 use ipnetwork::IpNetwork;
 
-use super::Random;
+use super::{ROUTER_MAC, Random};
 use crate::oracle::owner;
 use crate::packet::{Mac, SOURCE_MAC, protocol};
 
@@ -140,6 +140,7 @@ impl<'p> Aims<'p> {
         let mut owners = devices.filter(|device| device.addresses.contains(&address));
         match owners.find_map(|device| device.mac) {
             Some(mac) if random.percent(92) => mac,
+            _ if random.percent(6) => ROUTER_MAC,
             _ => SOURCE_MAC,
         }
     }

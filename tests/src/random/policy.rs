@@ -6,8 +6,9 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
-use super::Random;
 use super::aims::{boundary, contains};
+use super::{ROUTER_MAC, Random};
+use crate::packet::SOURCE_MAC;
 
 /// VLANs, of which none is used both with and without an inner tag.
 const VLANS: [&str; 10] = [
@@ -134,7 +135,8 @@ pub fn text(random: &mut Random) -> String {
         };
         let _ = writeln!(
             text,
-            "  {name}: {{vlan: \"{vlan}\", realm: {realm}, subnets: {subnets}{gateway}, mode: {mode}}}"
+            "  {name}: {{vlan: \"{vlan}\", realm: {realm}, subnets: {subnets}{gateway}, mode: {mode}{}}}",
+            guards(random)
         );
     }
     let mut devices = Vec::new();
@@ -152,9 +154,10 @@ pub fn text(random: &mut Random) -> String {
         } else {
             String::new()
         };
+        let duties = if random.percent(15) { "roles: dhcp-server, " } else { "" };
         let _ = writeln!(
             declared,
-            "  device-{number}: {{zone: {}, {mac}address: {}}}",
+            "  device-{number}: {{zone: {}, {mac}{duties}address: {}}}",
             zone.name,
             list(&addresses)
         );
@@ -172,6 +175,28 @@ pub fn text(random: &mut Random) -> String {
         rules.push_str(&rule(random, number, &names, &subnets));
     }
     text + &rules
+}
+
+/// What a zone says about the guards of its VLAN: mostly nothing.
+fn guards(random: &mut Random) -> String {
+    let mut text = String::new();
+    if random.percent(25) {
+        let routers = random
+            .pick(&[ROUTER_MAC, SOURCE_MAC])
+            .map(|octet| format!("{octet:02x}"));
+        let _ = write!(text, ", routers: \"{}\"", routers.join(":"));
+    }
+    if random.percent(30) {
+        let guards = ["source", "arp", "neighbour", "dhcp", "router"]
+            .iter()
+            .filter_map(|guard| {
+                let mode = random.pick(&["", "off", "monitor", "enforce"]);
+                (!mode.is_empty()).then(|| format!("{guard}: {mode}"))
+            });
+        let guards: Vec<_> = guards.collect();
+        let _ = write!(text, ", guards: {{{}}}", guards.join(", "));
+    }
+    text
 }
 
 fn zones(random: &mut Random) -> Vec<Zone> {

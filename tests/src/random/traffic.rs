@@ -218,7 +218,7 @@ impl<'p> Traffic<'p> {
                 break service;
             }
         };
-        let client = self.random.pick(&[40_000, 40_001, 47_808, 443, 0]);
+        let client = self.random.pick(&[40_000, 40_001, 47_808, 443, 67, 547, 0]);
         let [kind, code] = port.to_be_bytes();
         match number {
             protocol::TCP => Transport::Tcp {

@@ -17,21 +17,14 @@ use enforcer_tests::random::{self, MONITOR_TRUNK, Random, Step, TRUNK, Traffic};
 const BATCH: usize = 100;
 
 /// Why no frame comes to the stage of budgets.
-const NO_LIMITS: &str = "the policy language has no word for limits yet: the shapes show them on patched tables";
+const NO_LIMITS: &str =
+    "random policies have no limits: `shapes/budgets.rs` and the tests of the rate limiter show them";
 
 /// Reasons that no frame reaches, and why not.
-const UNREACHABLE: [(DropReason, &str); 7] = [
+const UNREACHABLE: [(DropReason, &str); 5] = [
     (
         DropReason::TableMiss,
         "a defect of the policy compiler, which no frame brings about",
-    ),
-    (
-        DropReason::RouterAdvertisement,
-        "the policy language has no word for routers yet: the shapes show it on patched tables",
-    ),
-    (
-        DropReason::DhcpServer,
-        "the policy language has no word for DHCP servers yet: the shapes show it on patched tables",
     ),
     (DropReason::RuleLimit, NO_LIMITS),
     (DropReason::FromLimit, NO_LIMITS),
