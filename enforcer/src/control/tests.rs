@@ -72,14 +72,14 @@ async fn a_refusal_reaches_the_caller_with_its_reason() {
 async fn what_is_no_request_is_answered_and_does_no_harm() {
     let folder = served();
     for (bytes, expected) in [
-        (&b"hello\n"[..], "no such request"),
+        (&b"hello\n"[..], "a JSON object"),
         (b"{\"version\":1,\"request\":\"format-disk\"}\n", "no such request"),
         (
             b"{\"version\":1,\"request\":\"status\",\"extra\":1}\n",
             "no such request",
         ),
         (b"{\"version\":2,\"request\":\"status\"}\n", "version 2"),
-        (b"\xff\xfe\n", "no such request"),
+        (b"\xff\xfe\n", "a JSON object"),
     ] {
         let answer = raw(&folder, bytes).await;
         assert_eq!(answer["ok"], false);
