@@ -1,0 +1,68 @@
+//! Limits, and the buckets that keep them.
+
+use super::Address;
+use crate::shared::Shared;
+
+/// How fast something may come: [`ratelimit`](crate::ratelimit) explains the arithmetic.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Rate {
+    /// Nanoseconds that a unit costs (a frame, 1024 octets, a new flow); 0 without a limit.
+    pub cost: u64,
+    /// Nanoseconds that the bucket may run ahead: `(burst - 1) * cost`.
+    pub tolerance: u64,
+}
+
+/// Limits that count together: a frame that exceeds one is charged to none.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Budget {
+    /// Frames.
+    pub packets: Rate,
+    /// Octets of the frames, 1024 a unit.
+    pub octets: Rate,
+    /// Flows opened.
+    pub flows: Rate,
+}
+
+/// Whose bucket it is. Nothing in it depends on the generation, so buckets outlive a swap.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct BucketKey {
+    /// The address that the budget is for; zero when it is for no single one.
+    pub owner: Address,
+    /// The other address of a pair; zero otherwise.
+    pub peer: Address,
+    /// Counter slot of the rule; `outer << 16 | inner` VLAN of a group budget.
+    pub subject: u32,
+    /// Address space.
+    pub realm: u16,
+    /// A `bucket_kind`.
+    pub kind: u8,
+    /// 4, 6, or 0 without addresses.
+    pub family: u8,
+}
+
+/// Kinds of buckets.
+pub mod bucket_kind {
+    /// A rule's.
+    pub const RULE: u8 = 1;
+    /// What an address sends.
+    pub const FROM: u8 = 2;
+    /// What is sent toward an address.
+    pub const TOWARD: u8 = 3;
+    /// What is sent to groups in a VLAN.
+    pub const GROUP: u8 = 4;
+}
+
+/// The theoretical arrival times of one budget.
+#[repr(C)]
+#[derive(Clone, Debug, Default)]
+pub struct Bucket {
+    /// Of the next frame.
+    pub packets: Shared<u64>,
+    /// Of the next octets.
+    pub octets: Shared<u64>,
+    /// Of the next new flow.
+    pub flows: Shared<u64>,
+}

@@ -1,0 +1,118 @@
+//! Counters, events, and the names that explain them.
+
+use super::Address;
+
+/// A sum of frames, one copy a CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counter {
+    /// Frames.
+    pub packets: u64,
+    /// Octets on the wire.
+    pub bytes: u64,
+}
+
+/// Counts of single things, one `u64` a CPU: the indices of the map `stats`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Stat {
+    /// Events lost because the ring was full.
+    EventLost = 0,
+    /// Events held back by the limit a (reason, pair).
+    EventSuppressed = 1,
+    /// Events sent.
+    EventSent = 2,
+    /// Flows entered.
+    FlowInserted = 3,
+    /// Flows removed by the kernel program: closed, expired or denied by a newer policy.
+    FlowRemoved = 4,
+    /// Flows, first fragments and buckets that could not be entered.
+    FlowInsertFailed = 5,
+}
+
+impl Stat {
+    /// Number of counts.
+    pub const COUNT: u32 = 6;
+}
+
+/// One decision, sent up the ring buffer.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Event {
+    /// `bpf_ktime_get_boot_ns`: nanoseconds since boot, suspended time included.
+    pub boot_nanos: u64,
+    /// Generation of the program that decided; the ids below are in its numbering.
+    pub generation: u32,
+    /// Rule id, or [`NO_RULE`](super::NO_RULE).
+    pub rule: u32,
+    /// Endpoint id of the source; [`UNKNOWN_ENDPOINT`](super::UNKNOWN_ENDPOINT) also when the frame did not get that far.
+    pub source: u32,
+    /// Endpoint id of the destination.
+    pub destination: u32,
+    /// Interface that the frame came in by.
+    pub ifindex: u32,
+    /// Length of the frame in octets.
+    pub length: u32,
+    /// Source address.
+    pub source_address: Address,
+    /// Destination address.
+    pub destination_address: Address,
+    /// Source port, or the ICMP identifier.
+    pub source_port: u16,
+    /// Destination port, or ICMP type and code (`type << 8 | code`).
+    pub destination_port: u16,
+    /// Outer VLAN id, 0 without a tag.
+    pub outer_vlan: u16,
+    /// Inner VLAN id, 0 without a second tag.
+    pub inner_vlan: u16,
+    /// EtherType behind the tags.
+    pub ethertype: u16,
+    /// LAN id, or [`NO_LAN`](super::NO_LAN).
+    pub lan: u16,
+    /// Source hardware address.
+    pub source_mac: [u8; 6],
+    /// Destination hardware address.
+    pub destination_mac: [u8; 6],
+    /// A [`Verdict`](crate::verdict::Verdict).
+    pub verdict: u8,
+    /// A [`DropReason`](crate::verdict::DropReason).
+    pub reason: u8,
+    /// A [`Stage`](crate::verdict::Stage).
+    pub stage: u8,
+    /// 4, 6, or 0 for other than IP.
+    pub family: u8,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// TCP flags.
+    pub tcp_flags: u8,
+    /// Padding.
+    pub reserved: [u8; 2],
+}
+
+/// Entries of `event_limits`: each a bucket of [`ratelimit`](crate::ratelimit), picked by a hash of reason and pair.
+pub const EVENT_BUCKETS: u32 = 4096;
+/// Events of one (reason, pair) that may come at once after a pause.
+pub const EVENT_BURST: u64 = 8;
+
+/// The longest name of a zone, device, service or rule, in octets.
+pub const NAME_MAX: usize = 63;
+
+/// The name behind a counter slot, kept beside the counters in the kernel so that both live and die together.
+/// ASCII, padded with zero octets; all zero in a free slot.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Name(pub [u8; NAME_MAX + 1]);
+
+/// What the running enforcement is, kept in the kernel beside the links.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Meta {
+    /// The newest generation that was attached; 0 before the first.
+    pub generation: u32,
+    /// Padding.
+    pub reserved: u32,
+    /// Unix time of its attachment, seconds.
+    pub attached_at: u64,
+    /// SHA-256 of the policy that it was compiled from.
+    pub policy_hash: [u8; 32],
+}

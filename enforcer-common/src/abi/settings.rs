@@ -1,0 +1,31 @@
+//! The read-only globals of a program instance.
+
+/// Read-only globals of one program instance. The verifier sees them as constants and removes what they rule out.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Nanoseconds a tick of `bpf_jiffies64`, calibrated at load.
+    pub tick_nanos: u64,
+    /// Number of this policy generation, from 1.
+    pub generation: u32,
+    /// `ports` has `port_mask + 1` entries.
+    pub port_mask: u32,
+    /// Blocks a row of `rows`: the number of destination identities over 256, rounded up.
+    pub row_blocks: u32,
+    /// Blocks a row of `columns`: the number of service classes over 256, rounded up.
+    pub column_blocks: u32,
+    /// `settings_flags`.
+    pub flags: u32,
+    /// Nanoseconds between two events of one (reason, source zone, destination zone), in the long run; 0 for none at all.
+    pub event_interval: u32,
+    /// Idle seconds after which a flow is forgotten, by [`FlowState`](super::FlowState).
+    pub idle_seconds: [u32; 8],
+}
+
+/// Bits of [`Settings::flags`].
+pub mod settings_flags {
+    /// Keep flows; without it the policy decides every frame alone.
+    pub const FLOWS: u32 = 1;
+    /// Every decision becomes an event, without a limit: for tests and `explain --live`.
+    pub const TRACE: u32 = 2;
+}
