@@ -112,7 +112,8 @@ impl Default for Progress {
 }
 
 /// Decides one frame that came in by interface `ifindex` at `now` (nanoseconds of the tick clock). `packet` and
-/// `progress` are new; afterwards they hold what the parser learnt, and the decision. Every sequence of octets gets a verdict, and every refusal a reason.
+/// `progress` are new; afterwards they hold what the parser learnt, and the decision. Every sequence of octets gets a
+/// verdict, and every refusal a reason.
 #[inline(always)]
 pub fn decide<F: Frame + ?Sized, T: Tables>(
     frame: &F,

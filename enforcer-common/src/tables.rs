@@ -4,7 +4,7 @@ use core::ops::Deref;
 
 use crate::abi::{
     Bucket, BucketKey, Budget, CellBlock, Endpoint, Flow, FlowKey, FlowState, FragmentKey, FragmentRecord, Host, Lan,
-    Port, ProfileBlock, Rule, ServiceBlock, TrieNode, VlanTable, Zone,
+    Port, ProfileBlock, Rule, ServiceBlock, TrieNode, VlanTable,
 };
 use crate::budget::Charge;
 use crate::packet::Packet;
@@ -54,8 +54,6 @@ pub trait Tables {
     fn host(&self, index: u32) -> Option<&Host>;
     /// An endpoint.
     fn endpoint(&self, index: u32) -> Option<&Endpoint>;
-    /// A zone.
-    fn zone(&self, index: u32) -> Option<&Zone>;
     /// The block of profiles for a source identity and 256 destination identities.
     fn row(&self, index: u32) -> Option<u32>;
     /// A block of profiles.

@@ -5,7 +5,7 @@ use aya_ebpf::helpers::generated::bpf_jiffies64;
 use aya_ebpf::maps::LruHashMap;
 use enforcer_common::abi::{
     Bucket, BucketKey, Budget, CellBlock, Endpoint, Flow, FlowKey, FlowState, FragmentKey, FragmentRecord, Host, Lan,
-    Port, ProfileBlock, Rule, ServiceBlock, Stat, TrieNode, VlanTable, Zone,
+    Port, ProfileBlock, Rule, ServiceBlock, Stat, TrieNode, VlanTable,
 };
 use enforcer_common::budget::{self, Charge};
 use enforcer_common::packet::Packet;
@@ -130,10 +130,6 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn endpoint(&self, index: u32) -> Option<&Endpoint> {
         maps::ENDPOINTS.get(index)
-    }
-    #[inline(always)]
-    fn zone(&self, index: u32) -> Option<&Zone> {
-        maps::ZONES.get(index)
     }
     #[inline(always)]
     fn row(&self, index: u32) -> Option<u32> {

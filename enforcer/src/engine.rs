@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use enforcer_common::abi::{
     Bucket, BucketKey, Budget, CellBlock, Endpoint, Flow, FlowKey, FlowState, FragmentKey, FragmentRecord, Host, Lan,
-    Port, ProfileBlock, Rule, ServiceBlock, TrieNode, VlanTable, Zone, settings_flags,
+    Port, ProfileBlock, Rule, ServiceBlock, TrieNode, VlanTable, settings_flags,
 };
 use enforcer_common::budget::{self, Charge};
 use enforcer_common::packet::Packet;
@@ -144,9 +144,6 @@ impl Tables for Engine {
     }
     fn endpoint(&self, index: u32) -> Option<&Endpoint> {
         self.tables.endpoints.get(index as usize)
-    }
-    fn zone(&self, index: u32) -> Option<&Zone> {
-        self.tables.zones.get(index as usize)
     }
     fn row(&self, index: u32) -> Option<u32> {
         self.tables.rows.get(index as usize).copied()
