@@ -1,0 +1,86 @@
+//! The command line, one file a command. Data goes to standard output, all else to standard error.
+
+mod check;
+mod detach;
+mod exit;
+mod reload;
+mod run;
+mod status;
+mod terminal;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{self, Config};
+use crate::diagnostics::Diagnostics;
+pub(crate) use exit::Exit;
+pub(crate) use terminal::OutputFormat;
+
+/// Micro-segmentation for medical-device VLANs: decides every frame of a trunk by policy, in XDP.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Examples:\n  enforcer check /etc/enforcer/policy\n  enforcer run --config /etc/enforcer/enforcer.toml\n  enforcer reload\n  enforcer detach\n\nExit codes: 0 fine, 1 wrong input or a finding, 2 usage or environment."
+)]
+struct Cli {
+    /// How much goes to the log on standard error.
+    #[arg(long, global = true, value_enum, default_value_t, env = "ENFORCER_LOG")]
+    log_level: terminal::LogLevel,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct ConfigArgument {
+    /// The configuration file.
+    #[arg(long, short, default_value = "/etc/enforcer/enforcer.toml")]
+    config: PathBuf,
+}
+
+impl ConfigArgument {
+    /// Reads the configuration.
+    pub(crate) fn load(&self) -> Result<Config, Diagnostics> {
+        config::load(&self.config)
+    }
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Enforce the policy on the configured ports, until a signal.
+    Run(ConfigArgument),
+    /// Read the policy anew and put it in force; the running one stays if anything is wrong.
+    Reload(ConfigArgument),
+    /// Tell what is in force.
+    Status(status::Arguments),
+    /// Take the enforcement off all ports and remove all that was kept, flows and counters included.
+    Detach(ConfigArgument),
+    /// Check policy files and folders without touching anything.
+    Check(check::Arguments),
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    terminal::start_log(cli.log_level);
+    match cli.command.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(exit) => {
+            eprintln!("{}", terminal::prefixed(&exit.message));
+            exit.code.into()
+        }
+    }
+}
+
+impl Command {
+    fn run(&self) -> Result<(), Exit> {
+        match self {
+            Self::Run(config) => run::run(config),
+            Self::Reload(config) => reload::run(config),
+            Self::Status(arguments) => status::run(arguments),
+            Self::Detach(config) => detach::run(config),
+            Self::Check(arguments) => check::run(arguments),
+        }
+    }
+}

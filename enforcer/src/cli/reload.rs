@@ -1,0 +1,10 @@
+//! `enforcer reload`: the policy anew.
+
+use super::{ConfigArgument, Exit, status};
+use crate::control::{self, Verb};
+
+pub(super) fn run(argument: &ConfigArgument) -> Result<(), Exit> {
+    let answer = control::call(&argument.load()?.runtime_directory, Verb::Reload)?;
+    eprintln!("{}", status::summary(&answer["status"]));
+    Ok(())
+}

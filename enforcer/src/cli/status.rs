@@ -1,0 +1,75 @@
+//! `enforcer status`: what is in force.
+
+use serde_json::Value;
+
+use super::{ConfigArgument, Exit, OutputFormat};
+use crate::control::{self, Verb};
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    config: ConfigArgument,
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t)]
+    output: OutputFormat,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Exit> {
+    let config = arguments.config.load()?;
+    let answer = control::call(&config.runtime_directory, Verb::Status)?;
+    let status = &answer["status"];
+    match arguments.output {
+        OutputFormat::Json => println!("{status:#}"),
+        OutputFormat::Human => print(status),
+    }
+    if status["ready"] == true {
+        Ok(())
+    } else {
+        Err(Exit::input(format!("not ready: {}", reasons(status))))
+    }
+}
+
+fn print(status: &Value) {
+    println!("{}", summary(status));
+    for port in status["ports"].as_array().into_iter().flatten() {
+        let name = port["name"].as_str().unwrap_or_default();
+        let mode = port["mode"].as_str().unwrap_or_default();
+        let attached = if port["attached"] == true {
+            "attached"
+        } else {
+            "NOT ATTACHED"
+        };
+        let tags = if port["tags_checked"] == true {
+            ""
+        } else {
+            ", VLAN offload of the other end unknown"
+        };
+        let link = if port["up"] == true { "" } else { ", link down" };
+        println!("  port {name}: {attached}, {mode}{link}{tags}");
+    }
+    let reload = &status["last_reload"];
+    if let Some(at) = reload["at"].as_str() {
+        let result = if reload["ok"] == true { "good" } else { "FAILED" };
+        println!("  last reload: {at}, {result}");
+    }
+    if let Some(error) = reload["error"].as_str() {
+        println!("{error}");
+    }
+}
+
+/// One line on the policy in force.
+pub(super) fn summary(status: &Value) -> String {
+    let generation = &status["generation"];
+    match (generation["number"].as_u64(), generation["policy_hash"].as_str()) {
+        (Some(number), Some(hash)) => {
+            let since = generation["attached_at"].as_str().unwrap_or_default();
+            format!("generation {number} in force since {since}, policy sha256 {hash}")
+        }
+        _ => "no policy is in force".to_owned(),
+    }
+}
+
+fn reasons(status: &Value) -> String {
+    let reasons = status["not_ready_because"].as_array().into_iter().flatten();
+    reasons.filter_map(Value::as_str).collect::<Vec<_>>().join("; ")
+}
