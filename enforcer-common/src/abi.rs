@@ -25,6 +25,7 @@
 //!
 //! [`DropReason::TableMiss`]: crate::verdict::DropReason::TableMiss
 
+mod bindings;
 mod budgets;
 mod flows;
 mod places;
@@ -32,6 +33,7 @@ mod policy;
 mod reports;
 mod settings;
 
+pub use bindings::*;
 pub use budgets::*;
 pub use flows::*;
 pub use places::*;
@@ -40,7 +42,7 @@ pub use reports::*;
 pub use settings::*;
 
 /// The version of this interface, part of the names under which maps and links are pinned.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// An address of either family: IPv6 as four words, most significant first; IPv4 as `[0, 0, 0, address]`.
 /// The family stands beside it wherever both can occur.
@@ -82,32 +84,35 @@ macro_rules! layout {
 }
 
 layout! {
-    Settings: 64 = 8 4 4 4 4 4 4 32;
+    Settings: 72 = 8 4 4 4 4 4 4 4 4 32;
     Port: 528 = 4 2 2 2 2 4 512;
     PeerSource: 8 = 4 4;
     VlanTable: 8192 = 8192;
-    Lan: 48 = 2 2 4 4 4 4 4 24;
+    Access: 64 = 16 16 16 2 2 2 2 4 1 1 2;
+    Lan: 52 = 2 2 4 4 4 4 4 4 24;
     TrieNode: 1024 = 1024;
     Host: 24 = 16 4 4;
-    Endpoint: 28 = 4 4 2 2 2 6 4 2 2;
+    Endpoint: 32 = 4 4 2 2 2 6 4 2 2 2 2;
     Zone: 4 = 4;
     ProfileBlock: 1024 = 1024;
     ServiceBlock: 512 = 512;
     CellBlock: 1024 = 1024;
-    Rule: 16 = 4 4 4 4;
-    FlowKey: 40 = 16 16 2 2 2 1 1;
-    FragmentKey: 40 = 16 16 4 2 1 1;
+    Rule: 32 = 8 4 4 4 4 4 4;
+    FlowKey: 44 = 16 16 4 2 2 2 1 1;
+    FragmentKey: 44 = 16 16 4 4 2 1 1;
     FragmentRecord: 32 = 8 4 4 2 2 2 1 1 4 4;
     Rate: 16 = 8 8;
-    Budget: 48 = 16 16 16;
+    Budget: 56 = 16 16 16 4 4;
     BucketKey: 40 = 16 16 4 2 1 1;
     Counter: 16 = 8 8;
+    BindingKey: 20 = 16 2 1 1;
+    Binding: 16 = 8 4 4;
     Event: 96 = 8 4 4 4 4 4 4 16 16 2 2 2 2 2 2 6 6 1 1 1 1 1 1 2;
     Name: 64 = 64;
     Meta: 48 = 4 4 8 32;
 }
 
-const _: () = assert!(size_of::<Bucket>() == 24, "Bucket changed its size");
+const _: () = assert!(size_of::<Bucket>() == 40, "Bucket changed its size");
 const _: () = assert!(size_of::<Flow>() == 64, "Flow changed its size");
 const _: () = assert!(
     16 + 16 + 8 + 8 + 4 + 4 + 1 + 1 + 1 + 1 + 4 == size_of::<Flow>(),

@@ -139,7 +139,7 @@ impl<'a, T: Tables> Spending<'a, T> {
     #[inline(always)]
     fn group(&self) -> Option<Account<'a, T::BucketRef>> {
         self.account(of_group(self.packet, self.lan), || BucketKey {
-            subject: u32::from(self.packet.outer_vlan) << 16 | u32::from(self.packet.inner_vlan),
+            subject: self.lan.vlan,
             kind: bucket_kind::GROUP,
             ..BucketKey::default()
         })

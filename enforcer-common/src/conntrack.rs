@@ -3,9 +3,9 @@
 //! Sequence numbers are not followed: the endpoints check them (RFC 5961), and a window tracked from one side of
 //! an asymmetric path harms more sessions than it protects. What is followed is who spoke first and who answered.
 
-use crate::abi::{Address, Flow, FlowKey, FlowState};
+use crate::abi::{Address, Flow, FlowKey, FlowState, Lan};
 use crate::classify::Echo;
-use crate::packet::{Fragment, Packet, Ports, protocol, tcp_flags};
+use crate::packet::{Fragment, Packet, Ports, link, protocol, tcp_flags};
 use crate::shared::Shared;
 
 /// Who sent a frame of a flow.
@@ -21,12 +21,13 @@ pub enum Direction {
 /// Writes the key of a frame's flow, and tells whether its source is the lower end. `None` for frames that form no
 /// flow: sent to a group, later fragments, ICMP other than echo, other than IP.
 #[inline(always)]
-pub fn key(packet: &Packet, realm: u16, key: &mut FlowKey) -> Option<bool> {
+pub fn key(packet: &Packet, lan: &Lan, key: &mut FlowKey) -> Option<bool> {
     if packet.family == 0 || packet.to_group() || matches!(packet.fragment, Fragment::Later) {
         return None;
     }
     let (source, destination) = ends(packet.ports())?;
-    (key.realm, key.protocol, key.family) = (realm, packet.protocol, packet.family);
+    (key.realm, key.protocol, key.family) = (lan.realm, packet.protocol, packet.family);
+    key.link = link(lan, packet.family, &packet.source, &packet.destination);
     Some(order(key, (&packet.source, source), (&packet.destination, destination)))
 }
 

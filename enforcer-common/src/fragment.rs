@@ -4,18 +4,19 @@
 //! it pass would let a stranger fill a device's reassembly queue. TCP and DICOM send again; senders in order, which
 //! is what hosts do, never notice.
 
-use crate::abi::{FRAGMENT_SECONDS, FragmentKey, FragmentRecord};
-use crate::packet::Packet;
+use crate::abi::{FRAGMENT_SECONDS, FragmentKey, FragmentRecord, Lan};
+use crate::packet::{Packet, link};
 use crate::verdict::DropReason;
 
 /// The key of the packet that a fragment belongs to.
 #[inline(always)]
-pub fn key(packet: &Packet, realm: u16) -> FragmentKey {
+pub fn key(packet: &Packet, lan: &Lan) -> FragmentKey {
     FragmentKey {
         source: packet.source,
         destination: packet.destination,
         id: packet.fragment_id,
-        realm,
+        link: link(lan, packet.family, &packet.source, &packet.destination),
+        realm: lan.realm,
         protocol: if packet.family == 4 { packet.protocol } else { 0 },
         family: packet.family,
     }

@@ -1,6 +1,6 @@
 //! What the parser learnt about a frame.
 
-use crate::abi::Address;
+use crate::abi::{Address, Lan};
 
 /// `EtherType` values (IEEE 802 numbers), host order.
 pub mod ethertype {
@@ -175,5 +175,26 @@ impl Packet {
             }
             _ => self.destination[0] >> 24 == 0xff,
         }
+    }
+}
+
+/// As in [`FlowKey::link`](crate::abi::FlowKey::link): the VLAN, when one of the addresses has a meaning there only.
+#[inline(always)]
+pub const fn link(lan: &Lan, family: u8, source: &Address, destination: &Address) -> u32 {
+    if is_link_local(family, source) || is_link_local(family, destination) {
+        lan.vlan
+    } else {
+        0
+    }
+}
+
+/// Link-local or unspecified: 169.254.0.0/16 (RFC 3927), `fe80::/10` (RFC 4291), 0.0.0.0 and `::`.
+#[inline(always)]
+const fn is_link_local(family: u8, address: &Address) -> bool {
+    let [a, b, c, d] = *address;
+    if family == 4 {
+        d >> 16 == 0xa9fe || d == 0
+    } else {
+        a >> 22 == 0xfe80 >> 6 || (a | b | c | d) == 0
     }
 }

@@ -1,9 +1,9 @@
 //! ICMP errors: the flow that they quote (RFC 792, RFC 4443 section 3, RFC 5508).
 
-use crate::abi::{Address, FlowKey};
+use crate::abi::{Address, FlowKey, Lan};
 use crate::conntrack;
 use crate::frame::Frame;
-use crate::packet::{Packet, Ports, protocol};
+use crate::packet::{Packet, Ports, link, protocol};
 
 /// Octets of the ICMP header before the quoted packet.
 const ICMP_HEADER: u32 = 8;
@@ -23,7 +23,7 @@ pub const fn is_error(packet: &Packet) -> bool {
 /// Writes the key of the flow that an ICMP error quotes. `None` when the quote is cut, or was not sent by the receiver
 /// of the error: then nobody there waits for it.
 #[inline(always)]
-pub fn flow_key<F: Frame + ?Sized>(frame: &F, packet: &Packet, realm: u16, key: &mut FlowKey) -> Option<()> {
+pub fn flow_key<F: Frame + ?Sized>(frame: &F, packet: &Packet, lan: &Lan, key: &mut FlowKey) -> Option<()> {
     let at = u32::from(packet.transport_at) + ICMP_HEADER;
     let quoted = if packet.family == 4 {
         ipv4(frame, at)?
@@ -44,7 +44,8 @@ pub fn flow_key<F: Frame + ?Sized>(frame: &F, packet: &Packet, realm: u16, key: 
         })?,
         _ => (0, 0),
     };
-    (key.realm, key.protocol, key.family) = (realm, quoted.protocol, packet.family);
+    (key.realm, key.protocol, key.family) = (lan.realm, quoted.protocol, packet.family);
+    key.link = link(lan, packet.family, &quoted.source, &quoted.destination);
     conntrack::order(key, (&quoted.source, source), (&quoted.destination, destination));
     Some(())
 }

@@ -150,7 +150,7 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
         if stateless {
             return (forward, Effect::Nothing);
         }
-        match conntrack::key(self.packet, self.lan.realm, key) {
+        match conntrack::key(self.packet, self.lan, key) {
             Some(source_low) => self.track(key, source_low, forward),
             None => (forward, Effect::Nothing),
         }
@@ -160,7 +160,7 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
     #[inline(always)]
     fn follow(&self) -> Ruling {
         let orphan = Ruling::DEFECT.refused_for(DropReason::FragmentOrphan).in_flow(false);
-        let Some(first) = self.tables.fragment(&fragment::key(self.packet, self.lan.realm)) else {
+        let Some(first) = self.tables.fragment(&fragment::key(self.packet, self.lan)) else {
             return orphan;
         };
         if let Err(reason) = fragment::follows(self.packet, &first, self.now) {
@@ -205,14 +205,14 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
             reserved: 0,
         };
         self.tables
-            .insert_fragment(&fragment::key(self.packet, self.lan.realm), &record);
+            .insert_fragment(&fragment::key(self.packet, self.lan), &record);
     }
 
     /// An ICMP error passes when the flow that it quotes is permitted by this generation. Right after a swap, a flow
     /// waits for its next frame to be decided anew; an error that comes first is refused, and sent again.
     #[inline(always)]
     fn related(&self, key: &mut FlowKey) -> Option<Ruling> {
-        quote::flow_key(self.frame, self.packet, self.lan.realm, key)?;
+        quote::flow_key(self.frame, self.packet, self.lan, key)?;
         let (_, flow) = self.find(key)?;
         if flow.generation.get() != self.tables.generation() {
             return None;

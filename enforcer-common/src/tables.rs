@@ -3,8 +3,8 @@
 use core::ops::Deref;
 
 use crate::abi::{
-    Bucket, BucketKey, Budget, CellBlock, Endpoint, Flow, FlowKey, FlowState, FragmentKey, FragmentRecord, Host, Lan,
-    Port, ProfileBlock, Rule, ServiceBlock, TrieNode, VlanTable,
+    Access, Binding, BindingKey, Bucket, BucketKey, Budget, CellBlock, Endpoint, Flow, FlowKey, FlowState, FragmentKey,
+    FragmentRecord, Host, Lan, Port, ProfileBlock, Rule, ServiceBlock, TrieNode, VlanTable,
 };
 use crate::budget::Charge;
 use crate::packet::Packet;
@@ -39,11 +39,15 @@ pub trait Tables {
     fn row_blocks(&self) -> u32;
     /// `column_blocks` of the settings.
     fn column_blocks(&self) -> u32;
+    /// `accesses` of the settings.
+    fn accesses(&self) -> u32;
     /// Nanoseconds without a frame after which a flow in `state` is forgotten.
     fn idle_nanos(&self, state: FlowState) -> u64;
 
     /// A slot of the port table.
     fn port(&self, index: u32) -> Option<&Port>;
+    /// Management access to the gateway.
+    fn access(&self, index: u32) -> Option<&Access>;
     /// A table of VLAN ids.
     fn vlans(&self, index: u32) -> Option<&VlanTable>;
     /// A LAN.
@@ -54,6 +58,10 @@ pub trait Tables {
     fn host(&self, index: u32) -> Option<&Host>;
     /// An endpoint.
     fn endpoint(&self, index: u32) -> Option<&Endpoint>;
+    /// Who got an address by DHCP.
+    fn binding(&self, key: &BindingKey) -> Option<Binding>;
+    /// The endpoint of a device that gets its address by DHCP; 0 when this generation does not know it.
+    fn dynamic(&self, device: u32) -> Option<u32>;
     /// The block of profiles for a source identity and 256 destination identities.
     fn row(&self, index: u32) -> Option<u32>;
     /// A block of profiles.

@@ -150,6 +150,8 @@ drop_reasons! {
     FromLimit = 33, "from-limit", "The source address has used up what it may send.";
     TowardLimit = 34, "toward-limit", "The destination address has received what it may be sent.";
     GroupLimit = 35, "group-limit", "The VLAN has had its broadcasts and multicasts.";
+    NoSession = 36, "no-session", "The middle of a TCP session that is not known, in a zone that wants to see sessions begin.";
+    SmallMss = 37, "small-mss", "A TCP SYN that announces a smaller MSS than the destination allows, or options that hide it.";
 }
 
 impl DropReason {

@@ -62,11 +62,19 @@ pub fn enforcer(ctx: XdpContext) -> u32 {
     }
 }
 
-/// The low half of the kernel's tick counter: run twice by `BPF_PROG_TEST_RUN`, it tells how long a tick is.
+/// Writes the kernel's tick counter over the first eight octets of the frame: run twice by `BPF_PROG_TEST_RUN`, it tells
+/// how long a tick is.
 #[xdp]
-pub fn jiffies(_ctx: XdpContext) -> u32 {
+pub fn jiffies(ctx: XdpContext) -> u32 {
+    let start = ctx.data() as *mut u8;
+    if start.wrapping_add(8) > ctx.data_end() as *mut u8 {
+        return xdp_action::XDP_ABORTED;
+    }
     // SAFETY: the helper takes no arguments and is always available to XDP programs.
-    unsafe { bpf_jiffies64() as u32 }
+    let count = unsafe { bpf_jiffies64() };
+    // SAFETY: the eight octets are inside of the frame, as was just compared.
+    unsafe { start.cast::<u64>().write_unaligned(count) };
+    xdp_action::XDP_DROP
 }
 
 #[panic_handler]

@@ -2,12 +2,13 @@
 //!
 //! `enforcer_common::abi` explains what they hold.
 
+use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, DevMap, LruHashMap, PerCpuArray, RingBuf};
+use aya_ebpf::maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use enforcer_common::abi::{
-    Bucket, BucketKey, Budget, CellBlock, Counter, EVENT_BUCKETS, Endpoint, Flow, FlowKey, FragmentKey, FragmentRecord,
-    Host, Lan, Meta, Name, PeerSource, Port, ProfileBlock, Rule, ServiceBlock, Settings, Stat, TrieNode, VlanTable,
-    Zone,
+    self, Access, Binding, BindingKey, Bucket, BucketKey, Budget, CellBlock, Counter, EVENT_BUCKETS, Endpoint, Flow,
+    FlowKey, FragmentKey, FragmentRecord, Host, Lan, Meta, Name, PeerSource, Port, ProfileBlock, Rule, ServiceBlock,
+    Settings, Stat, StateTable, TrieNode, VlanTable, Zone,
 };
 use enforcer_common::packet::Packet;
 use enforcer_common::pipeline::Progress;
@@ -21,6 +22,8 @@ pub(crate) static SETTINGS: Settings = Settings {
     generation: 0,
     port_mask: 0,
     row_blocks: 0,
+    accesses: 0,
+    reserved: 0,
     column_blocks: 0,
     flags: 0,
     event_interval: 0,
@@ -30,6 +33,9 @@ pub(crate) static SETTINGS: Settings = Settings {
 // Private to a generation. One entry here; the controller sets the real size at load.
 #[map]
 pub(crate) static PORTS: Array<Port> = Array::with_max_entries(1, 0);
+/// Management access to the gateway itself.
+#[map]
+pub(crate) static ACCESSES: Array<Access> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static VLANS: Array<VlanTable> = Array::with_max_entries(1, 0);
 #[map]
@@ -40,6 +46,9 @@ pub(crate) static TRIE: Array<TrieNode> = Array::with_max_entries(1, 0);
 pub(crate) static HOSTS: Array<Host> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static ENDPOINTS: Array<Endpoint> = Array::with_max_entries(1, 0);
+/// Endpoints of the devices that get their addresses by DHCP, by their number.
+#[map]
+pub(crate) static DYNAMIC: Array<u32> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static ZONES: Array<Zone> = Array::with_max_entries(1, 0);
 #[map]
@@ -76,6 +85,11 @@ pub(crate) static FRAGMENTS: LruHashMap<FragmentKey, FragmentRecord> = LruHashMa
 #[map]
 pub(crate) static BUCKETS: LruHashMap<BucketKey, Bucket> = LruHashMap::with_max_entries(4096, 0);
 #[map]
+pub(crate) static BINDINGS: HashMap<BindingKey, Binding> = HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
+#[map]
+pub(crate) static TABLE_COUNTERS: PerCpuArray<u64> =
+    PerCpuArray::with_max_entries(abi::TABLE_COUNTERS * StateTable::ALL.len() as u32, 0);
+#[map]
 pub(crate) static PORT_COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(1, 0);
 /// By port slot: frames that its partner did not take.
 #[map]
@@ -90,6 +104,9 @@ pub(crate) static STATS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Stat::
 pub(crate) static EVENT_LIMITS: Array<Shared<u64>> = Array::with_max_entries(EVENT_BUCKETS, 0);
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
+/// DHCP server messages that passed.
+#[map]
+pub(crate) static DHCP: RingBuf = RingBuf::with_byte_size(4096, 0);
 
 /// What is known about the frame at hand. In a map, because the verifier forgets the values that it has seen stored
 /// there: on the stack, each way through the parser would be followed through the rest of the program (548,196
@@ -113,6 +130,10 @@ pub(crate) fn scratch() -> Option<&'static mut Scratch> {
 // Written and read by the controller only: what lives in the kernel beside the counters that it explains.
 #[map]
 pub(crate) static NAMES_ZONES: Array<Name> = Array::with_max_entries(1, 0);
+#[map]
+pub(crate) static NAMES_REALMS: Array<Name> = Array::with_max_entries(1, 0);
+#[map]
+pub(crate) static NAMES_DEVICES: Array<Name> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static NAMES_RULES: Array<Name> = Array::with_max_entries(1, 0);
 #[map]

@@ -2,7 +2,10 @@
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 use aya_ebpf::maps::PerCpuArray;
-use enforcer_common::abi::{Counter, EVENT_BUCKETS, EVENT_BURST, Event, NO_RULE, REASONS, Rate, Stat, settings_flags};
+use enforcer_common::abi::{
+    Counter, EVENT_BUCKETS, EVENT_BURST, Event, NO_RULE, REASONS, Rate, Stat, StateTable, TABLE_COUNTERS,
+    settings_flags,
+};
 use enforcer_common::packet::Packet;
 use enforcer_common::pipeline::Decision;
 use enforcer_common::ratelimit;
@@ -58,6 +61,15 @@ pub(crate) fn count(stat: Stat) {
     if let Some(counter) = maps::STATS.get_ptr_mut(stat as u32) {
         // SAFETY: as in `add`.
         unsafe { *counter += 1 };
+    }
+}
+
+/// Counts what happened to a table: one of `table_counter`.
+#[inline(always)]
+pub(crate) fn count_table(table: StateTable, counter: u32) {
+    if let Some(sum) = maps::TABLE_COUNTERS.get_ptr_mut(table as u32 * TABLE_COUNTERS + counter) {
+        // SAFETY: as in `add`.
+        unsafe { *sum += 1 };
     }
 }
 

@@ -4,8 +4,8 @@ use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 use aya_ebpf::maps::LruHashMap;
 use enforcer_common::abi::{
-    Bucket, BucketKey, Budget, CellBlock, Endpoint, Flow, FlowKey, FlowState, FragmentKey, FragmentRecord, Host, Lan,
-    Port, ProfileBlock, Rule, ServiceBlock, Stat, TrieNode, VlanTable,
+    Access, Binding, BindingKey, Bucket, BucketKey, Budget, CellBlock, Endpoint, Flow, FlowKey, FlowState, FragmentKey,
+    FragmentRecord, Host, Lan, Port, ProfileBlock, Rule, ServiceBlock, StateTable, TrieNode, VlanTable, table_counter,
 };
 use enforcer_common::budget::{self, Charge};
 use enforcer_common::packet::Packet;
@@ -14,7 +14,7 @@ use enforcer_common::tables::{FlowTable, Tables};
 use enforcer_common::verdict::DropReason;
 
 use crate::maps;
-use crate::report::count;
+use crate::report::count_table;
 
 /// Reads one field of the read-only globals. The verifier knows its value and drops the branches that it rules out.
 macro_rules! setting {
@@ -73,6 +73,28 @@ fn flows(table: FlowTable) -> &'static LruHashMap<FlowKey, Flow> {
     }
 }
 
+#[inline(always)]
+const fn state_table(table: FlowTable) -> StateTable {
+    match table {
+        FlowTable::Established => StateTable::Flows,
+        FlowTable::HalfOpen => StateTable::HalfOpen,
+    }
+}
+
+/// Counts an entry made, or the errno of one that could not be made. One that another CPU made meanwhile is neither.
+#[inline(always)]
+fn entered(table: StateTable, outcome: Result<(), i32>) {
+    let counter = match outcome {
+        Ok(()) => table_counter::INSERTED,
+        Err(EXISTS) => return,
+        Err(errno) => (table_counter::FAILED + errno.unsigned_abs()).min(table_counter::FAILED_OTHERWISE),
+    };
+    count_table(table, counter);
+}
+
+/// `-EEXIST`.
+const EXISTS: i32 = -17;
+
 impl Tables for KernelTables {
     type FlowRef = &'static Flow;
     type BucketRef = &'static Bucket;
@@ -98,6 +120,10 @@ impl Tables for KernelTables {
         setting!(column_blocks)
     }
     #[inline(always)]
+    fn accesses(&self) -> u32 {
+        setting!(accesses)
+    }
+    #[inline(always)]
     fn idle_nanos(&self, state: FlowState) -> u64 {
         // `FlowState` has eight codes, as many as the array has elements.
         let seconds = (&raw const maps::SETTINGS.idle_seconds)
@@ -110,6 +136,10 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn port(&self, index: u32) -> Option<&Port> {
         maps::PORTS.get(index)
+    }
+    #[inline(always)]
+    fn access(&self, index: u32) -> Option<&Access> {
+        maps::ACCESSES.get(index)
     }
     #[inline(always)]
     fn vlans(&self, index: u32) -> Option<&VlanTable> {
@@ -130,6 +160,15 @@ impl Tables for KernelTables {
     #[inline(always)]
     fn endpoint(&self, index: u32) -> Option<&Endpoint> {
         maps::ENDPOINTS.get(index)
+    }
+    #[inline(always)]
+    fn binding(&self, key: &BindingKey) -> Option<Binding> {
+        // SAFETY: the element stays mapped while the program runs (RCU); the controller replaces it whole.
+        maps::BINDINGS.get_ptr(key).map(|binding| unsafe { binding.read() })
+    }
+    #[inline(always)]
+    fn dynamic(&self, device: u32) -> Option<u32> {
+        maps::DYNAMIC.get(device).copied()
     }
     #[inline(always)]
     fn row(&self, index: u32) -> Option<u32> {
@@ -168,15 +207,12 @@ impl Tables for KernelTables {
     }
     #[inline(always)]
     fn insert_flow(&self, table: FlowTable, key: &FlowKey, flow: &Flow) {
-        match flows(table).insert(key, flow, 0) {
-            Ok(()) => count(Stat::FlowInserted),
-            Err(_) => count(Stat::FlowInsertFailed),
-        }
+        entered(state_table(table), flows(table).insert(key, flow, 0));
     }
     #[inline(always)]
     fn remove_flow(&self, table: FlowTable, key: &FlowKey) {
         if flows(table).remove(key).is_ok() {
-            count(Stat::FlowRemoved);
+            count_table(state_table(table), table_counter::REMOVED);
         }
     }
 
@@ -194,14 +230,13 @@ impl Tables for KernelTables {
             // SAFETY: as for `flow`.
             return Some(unsafe { &*bucket });
         }
-        // Another CPU may be faster: its bucket is as good, so an entry that exists is no failure.
-        let _ = maps::BUCKETS.insert(key, Bucket::default(), u64::from(BPF_NOEXIST));
-        let bucket = maps::BUCKETS.get_ptr(key);
-        if bucket.is_none() {
-            count(Stat::FlowInsertFailed);
-        }
+        // Another CPU may be faster: its bucket is as good.
+        entered(
+            StateTable::Buckets,
+            maps::BUCKETS.insert(key, Bucket::default(), u64::from(BPF_NOEXIST)),
+        );
         // SAFETY: as for `flow`.
-        bucket.map(|bucket| unsafe { &*bucket })
+        maps::BUCKETS.get_ptr(key).map(|bucket| unsafe { &*bucket })
     }
     #[inline(always)]
     fn spend(&self, _packet: &Packet, charge: Charge, _now: u64) -> DropReason {
@@ -230,8 +265,6 @@ impl Tables for KernelTables {
     }
     #[inline(always)]
     fn insert_fragment(&self, key: &FragmentKey, record: &FragmentRecord) {
-        if maps::FRAGMENTS.insert(key, record, 0).is_err() {
-            count(Stat::FlowInsertFailed);
-        }
+        entered(StateTable::Fragments, maps::FRAGMENTS.insert(key, record, 0));
     }
 }

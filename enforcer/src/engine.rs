@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use enforcer_common::abi::{
-    Bucket, BucketKey, Budget, CellBlock, Endpoint, Flow, FlowKey, FlowState, FragmentKey, FragmentRecord, Host, Lan,
-    Port, ProfileBlock, Rule, ServiceBlock, TrieNode, VlanTable, settings_flags,
+    Access, Binding, BindingKey, Bucket, BucketKey, Budget, CellBlock, Endpoint, Flow, FlowKey, FlowState, FragmentKey,
+    FragmentRecord, Host, Lan, Port, ProfileBlock, Rule, ServiceBlock, TrieNode, VlanTable, settings_flags,
 };
 use enforcer_common::budget::{self, Charge};
 use enforcer_common::packet::Packet;
@@ -34,6 +34,9 @@ pub struct Engine {
     half_open: Flows,
     fragments: RefCell<HashMap<FragmentKey, FragmentRecord>>,
     buckets: RefCell<HashMap<BucketKey, Rc<Bucket>>>,
+    accesses: Vec<Access>,
+    /// The number of a device is its place in `tables.dynamic`.
+    bindings: HashMap<BindingKey, Binding>,
     tick_nanos: u64,
 }
 
@@ -55,6 +58,8 @@ impl Engine {
             half_open: Flows::default(),
             fragments: RefCell::default(),
             buckets: RefCell::default(),
+            accesses: Vec::new(),
+            bindings: HashMap::new(),
             tick_nanos: 0,
         }
     }
@@ -73,6 +78,21 @@ impl Engine {
     /// Makes the clock tick every so many nanoseconds, as the kernel's does; it is exact by default.
     pub fn set_tick(&mut self, nanos: u64) {
         self.tick_nanos = nanos;
+    }
+
+    /// Management access to the gateway, as the configuration gives it.
+    pub fn set_accesses(&mut self, accesses: Vec<Access>) {
+        self.accesses = accesses;
+    }
+
+    /// Gives an address to a device: `device` is its place in [`TableSet::dynamic`]. It replaces an earlier one of the key.
+    pub fn bind(&mut self, key: BindingKey, device: u32, expires: u64) {
+        let binding = Binding {
+            expires,
+            device,
+            reserved: 0,
+        };
+        self.bindings.insert(key, binding);
     }
 
     /// The tables in force.
@@ -123,12 +143,18 @@ impl Tables for Engine {
     fn column_blocks(&self) -> u32 {
         self.tables.column_blocks
     }
+    fn accesses(&self) -> u32 {
+        self.accesses.len() as u32
+    }
     fn idle_nanos(&self, state: FlowState) -> u64 {
         u64::from(self.idle_seconds[state as usize]) * 1_000_000_000
     }
 
     fn port(&self, index: u32) -> Option<&Port> {
         self.ports.get(index as usize)
+    }
+    fn access(&self, index: u32) -> Option<&Access> {
+        self.accesses.get(index as usize)
     }
     fn vlans(&self, index: u32) -> Option<&VlanTable> {
         self.tables.vlans.get(index as usize)
@@ -144,6 +170,13 @@ impl Tables for Engine {
     }
     fn endpoint(&self, index: u32) -> Option<&Endpoint> {
         self.tables.endpoints.get(index as usize)
+    }
+    fn binding(&self, key: &BindingKey) -> Option<Binding> {
+        self.bindings.get(key).copied()
+    }
+    fn dynamic(&self, device: u32) -> Option<u32> {
+        let device = self.tables.dynamic.get(device as usize);
+        Some(device.map_or(0, |device| device.endpoint))
     }
     fn row(&self, index: u32) -> Option<u32> {
         self.tables.rows.get(index as usize).copied()

@@ -23,6 +23,10 @@ pub struct Budget {
     pub octets: Rate,
     /// Flows opened.
     pub flows: Rate,
+    /// Flows at the same time; 0 without a limit.
+    pub concurrent: u32,
+    /// Padding.
+    pub reserved: u32,
 }
 
 /// Whose bucket it is. Nothing in it depends on the generation, so buckets outlive a swap.
@@ -33,7 +37,8 @@ pub struct BucketKey {
     pub owner: Address,
     /// The other address of a pair; zero otherwise.
     pub peer: Address,
-    /// Counter slot of the rule; `outer << 16 | inner` VLAN of a group budget.
+    /// Counter slot of the rule; `outer << 16 | inner` VLAN of a group budget; of the budget of an address, as in
+    /// [`FlowKey::link`](super::FlowKey::link).
     pub subject: u32,
     /// Address space.
     pub realm: u16,
@@ -65,4 +70,8 @@ pub struct Bucket {
     pub octets: Shared<u64>,
     /// Of the next new flow.
     pub flows: Shared<u64>,
+    /// The window that `active` was counted in last.
+    pub window: Shared<u64>,
+    /// Flows with a frame in that window, and in the one before it: even windows first.
+    pub active: [Shared<u32>; 2],
 }

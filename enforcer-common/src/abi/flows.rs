@@ -14,6 +14,9 @@ pub struct FlowKey {
     pub low: Address,
     /// Address of the higher end.
     pub high: Address,
+    /// Link-local addresses mean something on their VLAN only: `outer << 16 | inner` when one of the ends has such
+    /// an address, else 0.
+    pub link: u32,
     /// Port of the lower end.
     pub low_port: u16,
     /// Port of the higher end.
@@ -31,6 +34,7 @@ impl FlowKey {
     pub const EMPTY: Self = Self {
         low: [0; 4],
         high: [0; 4],
+        link: 0,
         low_port: 0,
         high_port: 0,
         realm: 0,
@@ -63,8 +67,8 @@ pub struct Flow {
     pub refusal: Shared<u8>,
     /// Padding, in parts that are aligned: the verifier refuses copies across them on the stack.
     pub reserved: u8,
-    /// More padding.
-    pub spare: u32,
+    /// In which window it was counted among the concurrent flows of its buckets: see [`budget`](crate::budget).
+    pub counted: Shared<u32>,
 }
 
 /// Where a flow is in its life. The codes index [`Settings::idle_seconds`](super::Settings::idle_seconds).
@@ -142,6 +146,8 @@ pub struct FragmentKey {
     pub destination: Address,
     /// Identification field.
     pub id: u32,
+    /// As in [`FlowKey::link`].
+    pub link: u32,
     /// Address space.
     pub realm: u16,
     /// IP protocol number of IPv4; 0 in IPv6, where only the first fragment's next header counts (RFC 8200, section 4.5).

@@ -1,5 +1,7 @@
 //! Where a frame comes from: ports and VLANs, and the guards that stand there.
 
+use super::Address;
+
 /// A port of the gateway.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +22,38 @@ pub struct Port {
     /// Outer VLAN ids that are allowed, bit `vid & 63` of word `vid >> 6`.
     pub vlans: [u64; 64],
 }
+
+/// Management access to the gateway itself, from the configuration and not from the policy: no wrong policy locks the
+/// operators out.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    /// The prefix of the senders: the bits that count.
+    pub prefix: Address,
+    /// Which bits count.
+    pub mask: Address,
+    /// The gateway's address.
+    pub gateway: Address,
+    /// The outer VLAN id that the frame must carry; that of the port for untagged frames.
+    pub outer_vlan: u16,
+    /// The inner VLAN id, 0 without a second tag.
+    pub inner_vlan: u16,
+    /// First destination port.
+    pub first_port: u16,
+    /// Last destination port.
+    pub last_port: u16,
+    /// Padding.
+    pub reserved: u32,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// 4 or 6.
+    pub family: u8,
+    /// More padding.
+    pub spare: u16,
+}
+
+/// Entries of `accesses` that the kernel program looks through.
+pub const ACCESSES: u32 = 16;
 
 /// Inline mode: whose frames leave by an entry of the device map. Each port has an entry, and so a key, of its own.
 #[repr(C)]
@@ -68,6 +102,8 @@ pub struct Lan {
     pub zone: u16,
     /// Number of the address space.
     pub realm: u16,
+    /// Its VLAN ids, `outer << 16 | inner`.
+    pub vlan: u32,
     /// `mode` of frames whose source zone is not verified: [`mode::ENFORCE`](super::mode::ENFORCE) when any zone of the VLAN enforces, else
     /// [`mode::MONITOR`](super::mode::MONITOR).
     pub mode: u32,

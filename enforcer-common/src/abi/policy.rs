@@ -50,6 +50,10 @@ pub struct Endpoint {
     pub from_budget: u16,
     /// Index into `budgets` for what is sent toward each of its addresses; 0 without a limit.
     pub toward_budget: u16,
+    /// The smallest MSS that a TCP SYN toward it may announce; 0 for any.
+    pub least_mss: u16,
+    /// Padding.
+    pub reserved: u16,
 }
 
 /// Bits of [`Endpoint::flags`].
@@ -58,6 +62,10 @@ pub mod endpoint_flags {
     pub const MAC: u16 = 1;
     /// It may send what DHCP servers and relays send.
     pub const DHCP_SERVER: u16 = 2;
+    /// TCP sessions begin with a SYN: none is picked up in the middle.
+    pub const STRICT_TCP: u16 = 4;
+    /// Addresses here may belong to devices that got them by DHCP: `bindings` knows.
+    pub const DYNAMIC: u16 = 8;
 }
 
 /// A zone.
@@ -99,6 +107,8 @@ pub const PROTOCOL_PORTS: u32 = 1 << 31;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rule {
+    /// When it ends, in nanoseconds of the tick clock; 0 for never. From then on `otherwise` stands in its place.
+    pub deadline: u64,
     /// Number of the rule in the counters, stable over generations.
     pub slot: u32,
     /// `rule_flags`.
@@ -107,7 +117,14 @@ pub struct Rule {
     pub budget: u32,
     /// Whom the budget is for: one of `scope`.
     pub scope: u32,
+    /// The record that decides when this one has ended. It ends later, or never. At most [`DEADLINES`] follow each other.
+    pub otherwise: u32,
+    /// Padding.
+    pub reserved: u32,
 }
+
+/// Records with a deadline that the engine follows, one after the other.
+pub const DEADLINES: usize = 4;
 
 /// Whom a rule's budget is for.
 pub mod scope {
@@ -127,4 +144,6 @@ pub mod rule_flags {
     pub const LOG: u32 = 2;
     /// Alarm traffic: charged to the rule's own budget, never to one that other traffic shares.
     pub const ALARM: u32 = 4;
+    /// What this rule or its limit refuses is counted as `would-drop`, and passes.
+    pub const MONITOR: u32 = 8;
 }

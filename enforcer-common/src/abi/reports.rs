@@ -22,18 +22,62 @@ pub enum Stat {
     EventSuppressed = 1,
     /// Events sent.
     EventSent = 2,
-    /// Flows entered.
-    FlowInserted = 3,
-    /// Flows removed by the kernel program: closed, expired or denied by a newer policy.
-    FlowRemoved = 4,
-    /// Flows, first fragments and buckets that could not be entered.
-    FlowInsertFailed = 5,
+    /// Frames that management access to the gateway let pass.
+    Failsafe = 3,
+    /// DHCP messages that the controller could not be told of, because the ring was full.
+    DhcpLost = 4,
+    /// DHCP messages sent to the controller.
+    DhcpSent = 5,
 }
 
 impl Stat {
     /// Number of counts.
     pub const COUNT: u32 = 6;
 }
+
+/// The tables that the kernel program enters things into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum StateTable {
+    /// Flows that have been answered.
+    Flows = 0,
+    /// Flows that have not.
+    HalfOpen = 1,
+    /// First fragments.
+    Fragments = 2,
+    /// Buckets of limits.
+    Buckets = 3,
+}
+
+impl StateTable {
+    /// All of them, in order of their codes.
+    pub const ALL: [Self; 4] = [Self::Flows, Self::HalfOpen, Self::Fragments, Self::Buckets];
+
+    /// Name of the map, in lower case also the metric label.
+    pub const fn map(self) -> &'static str {
+        match self {
+            Self::Flows => "FLOWS",
+            Self::HalfOpen => "HALF_OPEN",
+            Self::Fragments => "FRAGMENTS",
+            Self::Buckets => "BUCKETS",
+        }
+    }
+}
+
+/// What happened to a [`StateTable`], one `u64` a CPU: the map `table_counters` has [`TABLE_COUNTERS`] of them for each table.
+pub mod table_counter {
+    /// Plus an errno under 62: entries that could not be made, by reason.
+    pub const FAILED: u32 = 0;
+    /// Errors with a greater number are counted here.
+    pub const FAILED_OTHERWISE: u32 = 61;
+    /// Entries made.
+    pub const INSERTED: u32 = 62;
+    /// Entries removed by the kernel program: closed, replaced, expired, or refused by a newer policy.
+    pub const REMOVED: u32 = 63;
+}
+
+/// Counters a table in `table_counters`.
+pub const TABLE_COUNTERS: u32 = 64;
 
 /// One decision, sent up the ring buffer.
 #[repr(C)]

@@ -16,6 +16,10 @@ pub struct Settings {
     pub column_blocks: u32,
     /// `settings_flags`.
     pub flags: u32,
+    /// Entries of `accesses`: management access to the gateway itself.
+    pub accesses: u32,
+    /// Padding.
+    pub reserved: u32,
     /// Nanoseconds between two events of one (reason, source zone, destination zone), in the long run; 0 for none at all.
     pub event_interval: u32,
     /// Idle seconds after which a flow is forgotten, by [`FlowState`](super::FlowState).

@@ -63,6 +63,9 @@ flows = 1000
 half_open = 100
 fragments = 200
 buckets = 300
+bindings = 400
+realm_slots = 4
+device_slots = 50
 ring_bytes = 65536
 zone_slots = 10
 rule_slots = 20
@@ -92,6 +95,9 @@ control = ["lldp", "eapol"]
         half_open: 100,
         fragments: 200,
         buckets: 300,
+        bindings: 400,
+        realm_slots: 4,
+        device_slots: 50,
         ring_bytes: 65536,
         zone_slots: 10,
         rule_slots: 20,

@@ -166,6 +166,7 @@ impl Controller {
             sizes: self.config.sizes,
             shared: SharedMaps::Pinned(self.pins.maps()),
             running: Some(slots),
+            accesses: &[],
         })?;
         self.state.open_counters(&generation)?;
         self.state.publish_names(GenerationNames {

@@ -18,7 +18,7 @@ pub mod privileges;
 pub mod shared;
 pub mod slots;
 pub mod sys;
-mod ticks;
+pub mod ticks;
 
 pub use error::Error;
 pub use generation::{Generation, LoadOptions, SlotNames};

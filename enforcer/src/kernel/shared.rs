@@ -19,6 +19,12 @@ pub struct Sizes {
     pub fragments: u32,
     /// Limits that are being kept: one for each address, pair, rule or VLAN that has sent lately and has one.
     pub buckets: u32,
+    /// Addresses that devices got by DHCP.
+    pub bindings: u32,
+    /// Address spaces that have numbers.
+    pub realm_slots: u32,
+    /// Devices with DHCP that have numbers.
+    pub device_slots: u32,
     /// Octets of the event ring: a power of two, at least one page.
     pub ring_bytes: u32,
     /// Counter slots of zones.
@@ -36,6 +42,9 @@ impl Default for Sizes {
             half_open: 1 << 14,
             fragments: 1 << 12,
             buckets: 1 << 15,
+            bindings: 1 << 16,
+            realm_slots: 64,
+            device_slots: 1 << 14,
             ring_bytes: 1 << 20,
             zone_slots: 512,
             rule_slots: 1 << 14,
@@ -54,17 +63,22 @@ pub enum SharedMaps {
     Pinned(PathBuf),
 }
 
+/// Octets of the ring for DHCP messages: some hundred of them, for a ward that is switched on at once.
+const DHCP_RING_BYTES: u32 = 1 << 18;
+
 /// Verdicts a port is counted by.
 pub const VERDICTS: u32 = Verdict::ALL.len() as u32;
 
 impl Sizes {
     /// Name and entries of each shared map. `EVENT_LIMITS` has the size that the object gives it.
-    pub(super) fn entries(&self) -> [(&'static str, Option<u32>); 15] {
+    pub(super) fn entries(&self) -> [(&'static str, Option<u32>); 20] {
         [
             ("FLOWS", Some(self.flows)),
             ("HALF_OPEN", Some(self.half_open)),
             ("FRAGMENTS", Some(self.fragments)),
             ("BUCKETS", Some(self.buckets)),
+            ("BINDINGS", Some(self.bindings)),
+            ("TABLE_COUNTERS", None),
             ("PORT_COUNTERS", Some(self.port_slots * VERDICTS)),
             ("REDIRECT_LOSSES", Some(self.port_slots)),
             ("DROP_COUNTERS", Some(self.zone_slots * REASONS as u32 * 2)),
@@ -72,6 +86,9 @@ impl Sizes {
             ("STATS", Some(Stat::COUNT)),
             ("EVENT_LIMITS", None),
             ("EVENTS", Some(self.ring_bytes)),
+            ("DHCP", Some(DHCP_RING_BYTES)),
+            ("NAMES_REALMS", Some(self.realm_slots)),
+            ("NAMES_DEVICES", Some(self.device_slots)),
             ("NAMES_ZONES", Some(self.zone_slots)),
             ("NAMES_RULES", Some(self.rule_slots)),
             ("NAMES_PORTS", Some(self.port_slots)),
@@ -87,6 +104,9 @@ fn setting(map: &str) -> Option<&'static str> {
         "HALF_OPEN" => "half_open",
         "FRAGMENTS" => "fragments",
         "BUCKETS" => "buckets",
+        "BINDINGS" => "bindings",
+        "NAMES_REALMS" => "realm_slots",
+        "NAMES_DEVICES" => "device_slots",
         "EVENTS" => "ring_bytes",
         "DROP_COUNTERS" | "NAMES_ZONES" => "zone_slots",
         "RULE_COUNTERS" | "NAMES_RULES" => "rule_slots",

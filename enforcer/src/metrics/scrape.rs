@@ -266,19 +266,19 @@ impl Scrape {
                 "Events held back by the rate limit.",
             ),
             (
-                Stat::FlowInserted,
-                "enforcer_flows_inserted_total",
-                "Flows entered in the flow tables.",
+                Stat::Failsafe,
+                "enforcer_failsafe_frames_total",
+                "Frames of management access to the gateway, which no rule is asked about.",
             ),
             (
-                Stat::FlowRemoved,
-                "enforcer_flows_removed_total",
-                "Flows closed, expired, or denied by a newer policy.",
+                Stat::DhcpSent,
+                "enforcer_dhcp_messages_total",
+                "DHCP server messages that the kernel program sent to the controller.",
             ),
             (
-                Stat::FlowInsertFailed,
-                "enforcer_flow_insert_failures_total",
-                "Flows that could not be entered.",
+                Stat::DhcpLost,
+                "enforcer_dhcp_messages_lost_total",
+                "DHCP server messages lost because the ring was full.",
             ),
         ];
         for (stat, name, help) in stats {

@@ -11,7 +11,9 @@ use super::valid::{Location, VlanId};
 
 /// The tables of one policy generation. Every index inside is within the table that it points to.
 ///
-/// `slot` fields are 0: the controller assigns the counter slots by name when it loads the tables.
+/// `slot` fields are 0: the controller assigns the counter slots by name when it loads the tables. Likewise, realms are
+/// numbered in the order of their names here, and get stable numbers at load; and [`Rule::deadline`] is in nanoseconds of
+/// Unix time here, and in those of the tick clock in the kernel.
 /// Entry 0 of `zones` is `unknown`, entry 1 is `self`; rule 0 is `default-deny`; endpoint 0 is the unknown address;
 /// LAN 0 is nobody's (LAN ids start at 1).
 #[derive(Debug, Clone)]
@@ -48,10 +50,27 @@ pub struct TableSet {
     pub rules: Vec<Rule>,
     /// Limits; entry 0 is "without".
     pub budgets: Vec<Budget>,
+    /// Devices that get their addresses by DHCP, by name.
+    pub dynamic: Vec<DynamicDevice>,
     /// What the numbers mean, for events, metrics and messages.
     pub names: Names,
     /// SHA-256 of the sources: see [`super::ValidPolicy::hash`].
     pub policy_hash: [u8; 32],
+}
+
+/// A device that gets its IPv4 address by DHCP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DynamicDevice {
+    /// Its name.
+    pub name: String,
+    /// Its hardware address: the `chaddr` of its leases.
+    pub mac: [u8; 6],
+    /// Its address space, by number.
+    pub realm: u16,
+    /// The IPv4 subnets of its zone: a lease of another address is not for this policy.
+    pub subnets: Vec<IpNetwork>,
+    /// Its endpoint, whatever address it has.
+    pub endpoint: u32,
 }
 
 /// The names behind the numbers of a [`TableSet`].

@@ -7,6 +7,7 @@ use enforcer::policy::valid::{Guards, Mode, SELF, UNKNOWN, ValidPolicy, VlanId};
 use enforcer_common::verdict::DropReason;
 use ipnetwork::IpNetwork;
 
+use super::Ip;
 use crate::packet::Mac;
 
 /// A VLAN that zones declare.
@@ -63,6 +64,16 @@ impl<'p> Place<'p> {
     pub(super) fn enforces(&self) -> bool {
         let mut modes = self.zones.iter().map(|&zone| self.policy.zones[zone].mode);
         modes.any(|mode| mode == Some(Mode::Enforce))
+    }
+
+    /// Where the addresses of a packet mean what they mean.
+    pub(super) fn space(&self, ip: &Ip) -> Space {
+        let only_here = |address: IpAddr| match address {
+            IpAddr::V4(four) => four.is_unspecified() || four.is_link_local(),
+            IpAddr::V6(six) => six.is_unspecified() || six.is_unicast_link_local(),
+        };
+        let here = only_here(ip.source) || only_here(ip.destination);
+        (self.realm(), here.then_some(self.vlan))
     }
 
     /// The number of the address space.
@@ -167,6 +178,9 @@ pub(super) fn holds(prefix: IpNetwork, address: IpAddr) -> bool {
     let length = u32::from(prefix.prefix());
     (0..length).all(|bit| (network ^ address) >> (width - 1 - bit) & 1 == 0)
 }
+
+/// An address space; for addresses that every VLAN has, the VLAN's part of it.
+pub(super) type Space = (usize, Option<VlanId>);
 
 /// An address that means the same on every VLAN: unspecified, link-local, multicast, broadcast.
 pub(super) fn is_link_scoped(address: IpAddr) -> bool {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use enforcer_common::verdict::DropReason;
 
-use super::place::{Place, Resident, is_group};
+use super::place::{Place, Resident, Space, is_group};
 use super::rules::{self, Ruling, Wanted};
 use super::state::{State, is_over, next};
 use super::{About, Ip, Oracle, Part, Quote, Transport};
@@ -20,7 +20,7 @@ type End = (IpAddr, u16);
 /// A session, seen from whom it was opened by.
 #[derive(Clone, Debug)]
 pub(super) struct Flow<'p> {
-    realm: usize,
+    space: Space,
     protocol: u8,
     initiator: End,
     responder: End,
@@ -35,7 +35,7 @@ pub(super) type Fragments<'p> = Vec<Leader<'p>>;
 
 #[derive(Clone, Debug)]
 pub(super) struct Leader<'p> {
-    realm: usize,
+    space: Space,
     ends: (IpAddr, IpAddr),
     id: u32,
     /// IPv4 numbers packets a protocol apart (RFC 791), IPv6 does not (RFC 8200, section 4.5).
@@ -51,11 +51,17 @@ pub(super) struct Leader<'p> {
 /// A frame between two residents.
 struct Frame<'f> {
     ip: &'f Ip,
-    realm: usize,
+    place: &'f Place<'f>,
     source: &'f Resident,
     destination: &'f Resident,
     monitored: bool,
     now: u64,
+}
+
+impl Frame<'_> {
+    fn space(&self) -> Space {
+        self.place.space(self.ip)
+    }
 }
 
 impl<'p> Oracle<'p> {
@@ -71,7 +77,7 @@ impl<'p> Oracle<'p> {
     ) -> Ruling<'p> {
         let frame = Frame {
             ip,
-            realm: place.realm(),
+            place,
             source,
             destination,
             monitored,
@@ -172,7 +178,7 @@ impl<'p> Oracle<'p> {
         let echo = reply || is_echo_request(frame.ip);
         self.flows.iter().enumerate().find_map(|(index, flow)| {
             let alive = frame.now.saturating_sub(flow.seen) <= flow.state.patience() * SECOND;
-            if !alive || flow.realm != frame.realm || flow.protocol != protocol {
+            if !alive || flow.space != frame.space() || flow.protocol != protocol {
                 return None;
             }
             let forth = flow.initiator == from && flow.responder == to && !reply;
@@ -195,7 +201,7 @@ impl<'p> Oracle<'p> {
         self.flows
             .retain(|flow| now.saturating_sub(flow.seen) <= flow.state.patience() * SECOND);
         self.flows.push(Flow {
-            realm: frame.realm,
+            space: frame.space(),
             protocol: frame.ip.protocol(),
             initiator: from,
             responder: to,
@@ -240,7 +246,7 @@ impl<'p> Oracle<'p> {
     /// Remembers a first fragment.
     fn lead(&mut self, frame: &Frame<'_>, id: u32, ruling: Ruling<'p>) {
         let leader = Leader {
-            realm: frame.realm,
+            space: frame.space(),
             ends: (frame.ip.source, frame.ip.destination),
             id,
             protocol: frame.ip.source.is_ipv4().then(|| frame.ip.protocol()),
@@ -270,7 +276,7 @@ impl<'p> Oracle<'p> {
         let protocol = frame.ip.source.is_ipv4().then(|| frame.ip.protocol());
         let ends = (frame.ip.source, frame.ip.destination);
         let first = self.fragments.iter().find(|first| {
-            (first.realm, first.ends, first.id, first.protocol) == (frame.realm, ends, id, protocol)
+            (first.space, first.ends, first.id, first.protocol) == (frame.space(), ends, id, protocol)
                 && frame.now - first.seen <= FRAGMENT_SECONDS * SECOND
         });
         let Some(first) = first else {
@@ -303,7 +309,7 @@ impl<'p> Oracle<'p> {
 
 impl Leader<'_> {
     fn is_same_packet(&self, other: &Self) -> bool {
-        (self.realm, self.ends, self.id, self.protocol) == (other.realm, other.ends, other.id, other.protocol)
+        (self.space, self.ends, self.id, self.protocol) == (other.space, other.ends, other.id, other.protocol)
     }
 }
 

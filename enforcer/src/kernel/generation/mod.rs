@@ -9,14 +9,14 @@ use std::time::Duration;
 use aya::maps::MapData;
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader};
-use enforcer_common::abi::{FlowState, Settings, settings_flags};
+use enforcer_common::abi::{Access, FlowState, Settings, settings_flags};
 
 use super::error::{Error, errno};
 use super::fill::fill;
 use super::inline;
 use super::ports::{self, PortSetup};
 use super::shared::{self, SharedMaps, Sizes};
-use super::ticks;
+use super::ticks::TickClock;
 use crate::object::OBJECT;
 use crate::policy::TableSet;
 pub use naming::SlotNames;
@@ -47,6 +47,8 @@ pub struct LoadOptions<'a> {
     pub shared: SharedMaps,
     /// Names that the running generation counts by: their slots are not handed out again.
     pub running: Option<&'a SlotNames>,
+    /// Management access to the gateway, at most [`ACCESSES`](enforcer_common::abi::ACCESSES).
+    pub accesses: &'a [Access],
 }
 
 /// Nanoseconds between two events at a rate; 0, for none, at rate 0.
@@ -79,16 +81,19 @@ impl<'a> LoadOptions<'a> {
             sizes: Sizes::default(),
             shared: SharedMaps::Private,
             running: None,
+            accesses: &[],
         }
     }
 
     fn settings(&self, port_mask: u32) -> Result<Settings, Error> {
         Ok(Settings {
-            tick_nanos: ticks::tick_nanos(self.object)?,
+            tick_nanos: TickClock::measure(self.object)?.tick_nanos,
             generation: self.number,
             port_mask,
             row_blocks: self.tables.row_blocks,
             column_blocks: self.tables.column_blocks,
+            accesses: self.accesses.len() as u32,
+            reserved: 0,
             flags: self.flags,
             event_interval: event_interval(self.event_rate),
             idle_seconds: self.idle_seconds,
@@ -96,10 +101,12 @@ impl<'a> LoadOptions<'a> {
     }
 
     /// Name and entries of each private map. A map has at least one entry.
-    fn private_entries(&self, ports: usize) -> [(&'static str, u32); 17] {
+    fn private_entries(&self, ports: usize) -> [(&'static str, u32); 19] {
         let t = self.tables;
         [
             ("PORTS", ports),
+            ("ACCESSES", self.accesses.len()),
+            ("DYNAMIC", self.sizes.device_slots as usize),
             ("VLANS", t.vlans.len()),
             ("LANS", t.lans.len()),
             ("TRIE", t.trie.len()),
@@ -237,10 +244,24 @@ impl Generation {
             .zip(&self.slots.ports)
             .map(|(port, (_, slot))| port.entry(*slot as u16))
             .collect();
+        let clock = TickClock::measure(options.object)?;
+        for rule in &mut rules {
+            rule.deadline = clock.of_unix(rule.deadline);
+        }
+        let mut lans = tables.lans.clone();
+        for lan in &mut lans {
+            lan.realm = self.slots.realms[usize::from(lan.realm)].1 as u16;
+        }
+        let mut dynamic = vec![0; self.slots.devices.iter().map(|(_, slot)| slot + 1).max().unwrap_or(0) as usize];
+        for (device, (_, slot)) in tables.dynamic.iter().zip(&self.slots.devices) {
+            dynamic[*slot as usize] = device.endpoint;
+        }
         let ebpf = &mut self.ebpf;
+        fill(ebpf, "ACCESSES", options.accesses)?;
+        fill(ebpf, "DYNAMIC", &dynamic)?;
         fill(ebpf, "PORTS", &ports::table(&ports)?)?;
         fill(ebpf, "VLANS", &tables.vlans)?;
-        fill(ebpf, "LANS", &tables.lans)?;
+        fill(ebpf, "LANS", &lans)?;
         fill(ebpf, "TRIE", &tables.trie)?;
         fill(ebpf, "HOSTS", &tables.hosts)?;
         fill(ebpf, "ENDPOINTS", &tables.endpoints)?;

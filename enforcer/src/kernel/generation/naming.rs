@@ -1,4 +1,5 @@
-//! Which counter slots a generation counts in.
+//! Which counter slots a generation counts in, and the other numbers that are stable over generations: those of realms, in
+//! the keys of flows and buckets, and those of devices with DHCP, in the bindings.
 
 use std::collections::BTreeSet;
 
@@ -21,6 +22,10 @@ pub struct SlotNames {
     pub rules: Vec<(String, u32)>,
     /// In the order of the configuration.
     pub ports: Vec<(String, u32)>,
+    /// By realm number.
+    pub realms: Vec<(String, u32)>,
+    /// In the order of [`TableSet::dynamic`](crate::policy::TableSet::dynamic).
+    pub devices: Vec<(String, u32)>,
 }
 
 impl Generation {
@@ -29,6 +34,9 @@ impl Generation {
         let names = &options.tables.names;
         let zones: Vec<&str> = names.zones.iter().map(String::as_str).collect();
         let rules: Vec<&str> = names.rules.iter().map(|rule| rule.name.as_str()).collect();
+        let realms: Vec<&str> = names.realms.iter().map(String::as_str).collect();
+        let devices = &options.tables.dynamic;
+        let devices: Vec<&str> = devices.iter().map(|device| device.name.as_str()).collect();
         let ports: Vec<&str> = options.ports.iter().map(|port| port.name.as_str()).collect();
         let none = SlotNames::default();
         let running = options.running.unwrap_or(&none);
@@ -37,6 +45,8 @@ impl Generation {
             zones: self.slots_of(&ZONES, &zones, &running.zones, zone_counters)?,
             rules: self.slots_of(&RULES, &rules, &running.rules, 1)?,
             ports: self.slots_of(&PORTS, &ports, &running.ports, VERDICTS)?,
+            realms: self.slots_of(&REALMS, &realms, &running.realms, 0)?,
+            devices: self.slots_of(&DEVICES, &devices, &running.devices, 0)?,
         };
         Ok(())
     }
@@ -56,7 +66,9 @@ impl Generation {
             .collect();
         let running: BTreeSet<&str> = running.iter().map(|(name, _)| name.as_str()).collect();
         let assignment = slots::assign(&held, names, &running, kind.what, kind.setting)?;
-        self.zero::<Counter>(kind.counters, &assignment, width)?;
+        if let Some(counters) = kind.counters {
+            self.zero::<Counter>(counters, &assignment, width)?;
+        }
         if let Some(sums) = kind.sums {
             self.zero::<u64>(sums, &assignment, 1)?;
         }
@@ -94,30 +106,45 @@ impl Generation {
 /// A kind of name that counters are kept by.
 struct Kind {
     names: &'static str,
-    counters: &'static str,
+    /// A map with counters.
+    counters: Option<&'static str>,
     /// A map with one plain sum a slot.
     sums: Option<&'static str>,
     what: &'static str,
     setting: &'static str,
 }
 
+const REALMS: Kind = Kind {
+    names: "NAMES_REALMS",
+    counters: None,
+    sums: None,
+    what: "realms",
+    setting: "realm_slots",
+};
+const DEVICES: Kind = Kind {
+    names: "NAMES_DEVICES",
+    counters: None,
+    sums: None,
+    what: "devices with DHCP",
+    setting: "device_slots",
+};
 const ZONES: Kind = Kind {
     names: "NAMES_ZONES",
-    counters: "DROP_COUNTERS",
+    counters: Some("DROP_COUNTERS"),
     sums: None,
     what: "zones",
     setting: "zone_slots",
 };
 const RULES: Kind = Kind {
     names: "NAMES_RULES",
-    counters: "RULE_COUNTERS",
+    counters: Some("RULE_COUNTERS"),
     sums: None,
     what: "rules",
     setting: "rule_slots",
 };
 const PORTS: Kind = Kind {
     names: "NAMES_PORTS",
-    counters: "PORT_COUNTERS",
+    counters: Some("PORT_COUNTERS"),
     sums: Some("REDIRECT_LOSSES"),
     what: "ports",
     setting: "port_slots",

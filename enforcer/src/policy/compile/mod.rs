@@ -103,6 +103,7 @@ pub(super) fn compile(policy: &ValidPolicy) -> Result<TableSet, Diagnostics> {
         cells: cells.blocks.into_iter().map(abi::CellBlock).collect(),
         rules,
         budgets: budgets.list,
+        dynamic: Vec::new(),
         names: Names {
             zones: policy.zones.iter().map(|zone| zone.name.clone()).collect(),
             endpoints: space.names,
@@ -228,6 +229,7 @@ fn rules(policy: &ValidPolicy, budgets: &mut Budgets) -> Vec<abi::Rule> {
             flags: allow | log | alarm,
             budget: budgets.number(&rule.limit),
             scope,
+            ..abi::Rule::default()
         }
     };
     let default = abi::Rule::default();

@@ -199,6 +199,9 @@ impl<'p> Builder<'p> {
         Lan {
             zone,
             realm: realm as u16,
+            vlan: lans.names[lan as usize].vlan.map_or(0, |vlan| {
+                u32::from(vlan.outer) << 16 | u32::from(vlan.inner.unwrap_or(0))
+            }),
             mode: self.lan_mode(lans, lan),
             guards: guard_bits(shared.guards),
             root4: v4,
@@ -309,6 +312,7 @@ impl<'p> Builder<'p> {
             mode: mode_bits(self.policy.zones[facts.zone as usize].mode),
             from_budget: self.budgets.number(&limits.from) as u16,
             toward_budget: self.budgets.number(&limits.toward) as u16,
+            ..Endpoint::default()
         });
         let device = device.map(|device| device.name.clone());
         self.names.push(EndpointName {
