@@ -10,6 +10,7 @@ use enforcer_common::abi::{
     FragmentRecord, Host, Lan, Port, ProfileBlock, Rule, ServiceBlock, TrieNode, VlanTable, settings_flags,
 };
 use enforcer_common::budget::{self, Charge};
+use enforcer_common::frame::Frame;
 use enforcer_common::packet::Packet;
 use enforcer_common::pipeline::{self, Decision, Progress};
 use enforcer_common::tables::{FlowTable, Tables};
@@ -102,9 +103,23 @@ impl Engine {
 
     /// Decides a frame that came in by interface `ifindex` at `now`, in nanoseconds of any clock that does not jump.
     pub fn decide(&self, frame: &[u8], ifindex: u32, now: u64) -> (Decision, Packet) {
+        self.decide_frame(frame, ifindex, now)
+    }
+
+    /// The same for a frame of which not all octets may be at hand.
+    pub fn decide_frame(&self, frame: &(impl Frame + ?Sized), ifindex: u32, now: u64) -> (Decision, Packet) {
         let (mut packet, mut progress) = (Packet::default(), Progress::new());
         pipeline::decide(frame, ifindex, now, self, &mut packet, &mut progress);
         (progress.decision, packet)
+    }
+
+    /// Forgets flows, fragments and what was charged to budgets.
+    pub fn forget(&mut self) {
+        for flows in [&mut self.established, &mut self.half_open] {
+            flows.get_mut().clear();
+        }
+        self.fragments.get_mut().clear();
+        self.buckets.get_mut().clear();
     }
 
     /// The flows of a table, in no particular order.

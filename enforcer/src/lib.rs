@@ -13,5 +13,7 @@ pub mod http;
 pub mod kernel;
 pub mod metrics;
 pub mod object;
+pub mod offline;
 pub mod policy;
 pub mod state;
+pub mod words;

@@ -4,7 +4,8 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use enforcer::diagnostics::Diagnostics;
-use enforcer::policy::{ValidPolicy, check, compile, limits, load_texts};
+use enforcer::offline::{Rig, suite};
+use enforcer::policy::{ValidPolicy, check, compile, limits, load as load_files, load_texts};
 
 const REFERENCE: &str = include_str!("../../docs/policy.md");
 
@@ -14,7 +15,7 @@ fn the_reference_hospital_compiles() {
     let summary = check(&[folder]).unwrap_or_else(|findings| panic!("{findings}"));
     assert!(summary.policy.zones.len() >= 12, "the hospital shrank");
     let shown = summary.to_string();
-    assert!(shown.starts_with("policy is good: 5 files, "), "{shown}");
+    assert!(shown.starts_with("policy is good: 6 files, "), "{shown}");
 }
 
 /// The fenced blocks of the policy reference: what follows the fence, and the text.
@@ -35,10 +36,27 @@ fn load(text: &str) -> Result<ValidPolicy, Diagnostics> {
 fn the_examples_of_the_reference_are_good() {
     let examples: Vec<_> = blocks().into_iter().filter(|(kind, _)| *kind == "yaml").collect();
     assert!(examples.len() >= 6, "examples are missing");
+    let mut tests = 0;
     for (_, text) in examples {
         let policy = load(text).unwrap_or_else(|findings| panic!("{text}\n{findings}"));
-        compile(&policy).unwrap_or_else(|findings| panic!("{text}\n{findings}"));
+        let mut rig = Rig::new(policy, 0).unwrap_or_else(|findings| panic!("{text}\n{findings}"));
+        let report = suite::run(&mut rig);
+        assert_eq!(report.failed(), 0, "{:#?}", report.results);
+        tests += report.results.len();
     }
+    assert!(tests >= 4, "the examples of tests are missing");
+}
+
+#[test]
+fn the_reference_hospital_keeps_its_promises() {
+    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../policies"));
+    let policy = load_files(&[folder]).unwrap_or_else(|findings| panic!("{findings}"));
+    let mut rig = Rig::new(policy, 0).unwrap_or_else(|findings| panic!("{findings}"));
+    let report = suite::run(&mut rig);
+    assert!(report.results.len() >= 50, "tests are missing");
+    assert_eq!(report.failed(), 0, "{:#?}", report.results);
+    let unreached: Vec<_> = report.unreached.iter().map(|rule| &rule.name).collect();
+    assert!(unreached.is_empty(), "no test reaches {unreached:?}");
 }
 
 #[test]

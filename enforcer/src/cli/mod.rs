@@ -7,6 +7,7 @@ mod reload;
 mod run;
 mod status;
 mod terminal;
+mod test;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -58,6 +59,8 @@ enum Command {
     Detach(ConfigArgument),
     /// Check policy files and folders without touching anything.
     Check(check::Arguments),
+    /// Run the tests of a policy: does each of their frames meet with what the test expects?
+    Test(test::Arguments),
 }
 
 /// Runs the command line of this process.
@@ -81,6 +84,7 @@ impl Command {
             Self::Status(arguments) => status::run(arguments),
             Self::Detach(config) => detach::run(config),
             Self::Check(arguments) => check::run(arguments),
+            Self::Test(arguments) => test::run(arguments),
         }
     }
 }

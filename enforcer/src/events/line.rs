@@ -1,19 +1,15 @@
 //! An event as a line of JSON.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 use enforcer_common::abi::{Address, Event, NO_LAN, NO_RULE, UNKNOWN_ENDPOINT};
+use enforcer_common::packet::protocol as number;
 use enforcer_common::verdict::{DropReason, Stage, Verdict};
 use serde::Serialize;
 
 use crate::state::{GenerationNames, rfc3339};
-
-const ICMP: u8 = 1;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const ICMPV6: u8 = 58;
-const SCTP: u8 = 132;
+use crate::words;
 
 /// The record. What is not known of a frame is null.
 #[derive(Serialize)]
@@ -77,9 +73,9 @@ fn record<'a>(event: &Event, at: SystemTime, names: Option<&'a GenerationNames>)
         source: end(event, names, &Side::source(event)),
         destination: end(event, names, &Side::destination(event)),
         ethertype: format!("0x{:04x}", event.ethertype),
-        protocol: (event.family != 0).then(|| protocol(event.protocol)),
-        service: (event.family != 0).then(|| service(event)),
-        tcp_flags: (event.family != 0 && event.protocol == TCP).then(|| tcp_flags(event.tcp_flags)),
+        protocol: (event.family != 0).then(|| words::protocol(event.protocol)),
+        service: (event.family != 0).then(|| words::service(event.protocol, event.destination_port)),
+        tcp_flags: (event.family != 0 && event.protocol == number::TCP).then(|| words::tcp_flags(event.tcp_flags)),
         length: event.length,
     }
 }
@@ -122,13 +118,13 @@ impl Side {
 
 fn end<'a>(event: &Event, names: Option<&'a GenerationNames>, side: &Side) -> End<'a> {
     let endpoint = names.and_then(|names| names.tables.names.endpoints.get(side.endpoint as usize));
-    let has_ports = matches!(event.protocol, TCP | UDP | SCTP) && event.family != 0;
+    let has_ports = words::has_ports(event.protocol) && event.family != 0;
     End {
         zone: names.and_then(|names| zone(event, names, side)),
         device: endpoint.and_then(|endpoint| endpoint.device.as_deref()),
-        address: address(event.family, side.address),
+        address: words::address(event.family, side.address),
         port: has_ports.then_some(side.port),
-        mac: mac(side.mac),
+        mac: words::mac(side.mac),
     }
 }
 
@@ -147,63 +143,4 @@ fn zone<'a>(event: &Event, names: &'a GenerationNames, side: &Side) -> Option<&'
         return None;
     };
     table.zones.get(usize::from(number)).map(String::as_str)
-}
-
-fn address(family: u8, words: Address) -> Option<IpAddr> {
-    match family {
-        4 => Some(Ipv4Addr::from(words[3]).into()),
-        6 => {
-            let number = words
-                .iter()
-                .fold(0_u128, |number, word| number << 32 | u128::from(*word));
-            Some(Ipv6Addr::from(number).into())
-        }
-        _ => None,
-    }
-}
-
-fn mac(octets: [u8; 6]) -> String {
-    octets.map(|octet| format!("{octet:02x}")).join(":")
-}
-
-fn protocol(number: u8) -> String {
-    match number {
-        ICMP => "icmp".to_owned(),
-        TCP => "tcp".to_owned(),
-        UDP => "udp".to_owned(),
-        ICMPV6 => "icmpv6".to_owned(),
-        SCTP => "sctp".to_owned(),
-        other => format!("proto/{other}"),
-    }
-}
-
-/// What is asked for, as a policy would write it.
-fn service(event: &Event) -> String {
-    let port = event.destination_port;
-    match event.protocol {
-        TCP => format!("tcp/{port}"),
-        UDP => format!("udp/{port}"),
-        ICMP => format!("icmp/{}/{}", port >> 8, port & 0xff),
-        ICMPV6 => format!("icmpv6/{}/{}", port >> 8, port & 0xff),
-        other => protocol(other),
-    }
-}
-
-/// The flags by their letters, as tcpdump has them: `S`, `SA`.
-fn tcp_flags(flags: u8) -> String {
-    let letters = [
-        (2, 'S'),
-        (1, 'F'),
-        (4, 'R'),
-        (8, 'P'),
-        (16, 'A'),
-        (32, 'U'),
-        (64, 'E'),
-        (128, 'C'),
-    ];
-    letters
-        .iter()
-        .filter(|(bit, _)| flags & bit != 0)
-        .map(|(_, letter)| *letter)
-        .collect()
 }

@@ -183,6 +183,11 @@ impl Complaint {
         Self { message, help }
     }
 
+    /// For a command line, where nothing can be pointed at.
+    pub(super) fn in_one_line(&self) -> String {
+        format!("{}; {}", self.message, self.help)
+    }
+
     /// The finding at a place.
     pub(super) fn at(self, at: Location) -> Diagnostic {
         Diagnostic::at(at, self.message).help(self.help)

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 
 use super::{
+    cases::{self, CaseText},
     fields::{Complaint, Fields, Known, Spanned, list, scalar},
     grammar::{self, Reference, Role},
     rates::{self, LimitsText},
@@ -16,8 +17,8 @@ use crate::diagnostics::{Diagnostic, quote};
 
 const FILE: Known = Known {
     what: "a policy file",
-    keys: &["zones", "devices", "services", "rules"],
-    later: &["groups", "classes", "templates", "never", "must_flow", "tests"],
+    keys: &["zones", "devices", "services", "rules", "tests"],
+    later: &["groups", "classes", "templates", "never", "must_flow"],
 };
 const ZONE: Known = Known {
     what: "a zone",
@@ -69,6 +70,7 @@ pub(super) struct PolicyFile {
     pub(super) devices: Vec<DeviceText>,
     pub(super) services: Vec<ServiceText>,
     pub(super) rules: Vec<RuleText>,
+    pub(super) cases: Vec<CaseText>,
 }
 
 /// A zone. What was wrong is missing here and stands in the findings; so with the others.
@@ -148,6 +150,9 @@ impl PolicyFile {
         }
         for (name, node) in named(&fields, "rules", findings) {
             self.rules.push(rule(name, node, findings));
+        }
+        if let Some(node) = fields.get("tests") {
+            self.cases.extend(cases::read(node, findings));
         }
     }
 }

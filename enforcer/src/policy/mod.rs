@@ -6,6 +6,7 @@
 //! fields.rs     tree -> known keys, lists       unknown keys are errors
 //! grammar.rs    words -> names, VLANs, addresses; services.rs: tcp/443
 //! rates.rs      limits: 200/s, 2Mbit/s, bursts
+//! cases.rs      tests: frames and what becomes of them; probe.rs: {vlan: 110, src: …}
 //! file.rs       all of it -> PolicyFile         what is written, before names are looked up
 //! validate.rs   PolicyFile -> ValidPolicy       references, duplicates; addresses.rs: who owns which address;
 //!               lans.rs: what the zones of a VLAN share
@@ -15,6 +16,7 @@
 //! Every step adds its complaints to one list and goes on, so that a user sees all of them at once.
 
 mod addresses;
+pub mod cases;
 mod check;
 mod compile;
 mod fields;
@@ -24,6 +26,7 @@ mod grammar;
 mod lans;
 pub mod limits;
 pub mod link_scoped;
+pub mod probe;
 mod rates;
 mod services;
 pub mod tables;

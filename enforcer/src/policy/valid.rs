@@ -6,6 +6,7 @@ use std::{fmt, net::IpAddr, sync::Arc};
 
 use ipnetwork::IpNetwork;
 
+use super::cases::Case;
 pub use crate::diagnostics::{Location, Sources};
 
 /// Number of the built-in zone `unknown`: addresses that no zone declares.
@@ -24,6 +25,8 @@ pub struct ValidPolicy {
     pub services: Vec<Service>,
     /// By name.
     pub rules: Vec<Rule>,
+    /// The policy's own tests, in the order of files and lines.
+    pub cases: Vec<Case>,
     /// Names of the address spaces; `default` is always there.
     pub realms: Vec<String>,
     /// The texts, for messages that point into them.

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    addresses,
+    addresses, cases,
     fields::{Spanned, nearest},
     file::{DeviceText, PolicyFile, RuleText, ServiceReference, ServiceText, ZoneText},
     grammar::Reference,
@@ -45,15 +45,21 @@ pub(super) fn validate(
     let devices: Vec<_> = devices.collect();
     addresses::check(&file.zones, &zones, &file.devices, &devices, &realms, findings);
     let rules = file.rules.iter().map(|rule| names.rule(rule, &file.services, findings));
-    ValidPolicy {
+    let mut policy = ValidPolicy {
         rules: rules.collect(),
+        cases: Vec::new(),
         devices,
         services: file.services.iter().map(service).collect(),
         zones,
         realms,
         sources,
         hash,
+    };
+    // Devices and rules may stand in the files that could not be read.
+    if complete {
+        policy.cases = cases::resolve(&file.cases, &policy, findings);
     }
+    policy
 }
 
 fn zones(texts: &[ZoneText], realms: &mut Vec<String>) -> Vec<Zone> {

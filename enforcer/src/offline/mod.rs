@@ -1,0 +1,72 @@
+//! What a policy does, without a network and without root: the engine behind one port of a trunk.
+//!
+//! ```text
+//! build.rs      a frame in words -> octets
+//! outcome.rs    the engine's numbers -> names
+//! suite.rs      the tests of a policy
+//! ```
+
+pub mod build;
+mod outcome;
+pub mod suite;
+
+use enforcer_common::frame::Frame;
+use enforcer_common::packet::Packet;
+use enforcer_common::pipeline::Decision;
+
+use crate::diagnostics::Diagnostics;
+use crate::engine::Engine;
+use crate::kernel::PortSetup;
+use crate::policy::{self, TableSet, ValidPolicy};
+pub use outcome::{End, Outcome, RulePlace};
+
+/// The interface that frames come in by.
+const IFINDEX: u32 = 1;
+
+/// When the first frame comes, in nanoseconds: late enough that no clock of the engine is near its start.
+pub const START: u64 = 1 << 40;
+
+/// A policy in force behind one port that allows every VLAN and the usual control protocols, in gateway mode.
+pub struct Rig {
+    policy: ValidPolicy,
+    engine: Engine,
+}
+
+impl Rig {
+    /// Compiles a policy. Untagged frames belong to VLAN `native_vlan`; 0 refuses them.
+    pub fn new(policy: ValidPolicy, native_vlan: u16) -> Result<Self, Diagnostics> {
+        let tables = policy::compile(&policy)?;
+        let port = PortSetup {
+            native_vlan,
+            ..PortSetup::new("trunk", IFINDEX)
+        };
+        let engine = Engine::new(tables, vec![port.entry(0)]);
+        Ok(Self { policy, engine })
+    }
+
+    /// Decides a frame that comes at `now`, in nanoseconds. The clock starts at [`START`] and does not go back.
+    pub fn decide(&self, frame: &(impl Frame + ?Sized), now: u64) -> (Decision, Packet) {
+        self.engine.decide_frame(frame, IFINDEX, now)
+    }
+
+    /// The same, with names.
+    pub fn outcome(&self, frame: &(impl Frame + ?Sized), now: u64) -> Outcome<'_> {
+        let (decision, packet) = self.decide(frame, now);
+        Outcome::new(&decision, &packet, self.tables())
+    }
+
+    /// Forgets flows, fragments and what was charged to budgets.
+    pub fn forget(&mut self) {
+        self.engine.forget();
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> &ValidPolicy {
+        &self.policy
+    }
+
+    /// Its tables.
+    pub fn tables(&self) -> &TableSet {
+        self.engine.tables()
+    }
+}
