@@ -8,7 +8,7 @@ use ipnetwork::IpNetwork;
 use super::{
     fields::{Complaint, nearest},
     link_scoped,
-    valid::{Action, GuardMode, Mode, Scope, VlanId},
+    valid::{Action, GuardMode, Mode, OnNoPolicy, Scope, VlanId},
 };
 use crate::diagnostics::quote;
 
@@ -80,6 +80,17 @@ pub(super) fn host_address(text: &str) -> Result<IpAddr, Complaint> {
     }
     let message = format!("{address} cannot be the address of one station");
     Err(Complaint::new(message, "write a unicast address"))
+}
+
+/// An address that a device can have for good: link-local ones belong to the zone of the VLAN that a frame is on.
+pub(super) fn device_address(text: &str) -> Result<IpAddr, Complaint> {
+    let address = host_address(text)?;
+    if link_scoped::contains(address) {
+        let message = format!("{address} cannot be the address of a device: link-local addresses are no device's own");
+        let help = "leave it out: rules reach it by the zone of its VLAN, or by a prefix";
+        return Err(Complaint::new(message, help));
+    }
+    Ok(address)
 }
 
 /// `10.10.110.0/24`, without bits behind the prefix.
@@ -165,6 +176,35 @@ fn word<T: Copy>(text: &str, words: &[(&'static str, T)]) -> Result<T, Complaint
 /// `monitor` or `enforce`.
 pub(super) fn mode(text: &str) -> Result<Mode, Complaint> {
     word(text, &[("monitor", Mode::Monitor), ("enforce", Mode::Enforce)])
+}
+
+/// `strict` or `loose`: whether TCP sessions begin with a SYN.
+pub(super) fn strict_tcp(text: &str) -> Result<bool, Complaint> {
+    word(text, &[("strict", true), ("loose", false)])
+}
+
+/// `pass` or `drop`.
+pub(super) fn on_no_policy(text: &str) -> Result<OnNoPolicy, Complaint> {
+    word(text, &[("pass", OnNoPolicy::Pass), ("drop", OnNoPolicy::Drop)])
+}
+
+/// The least that TCP can do with: a segment of 64 octets. The most: a jumbo frame's.
+const LEAST_MSS: std::ops::RangeInclusive<u16> = 64..=9000;
+
+/// `536`, or 0 for any.
+pub(super) fn least_mss(text: &str) -> Result<u16, Complaint> {
+    let digits = text.bytes().all(|c| c.is_ascii_digit());
+    let octets = text.parse().ok().filter(|_| digits);
+    let octets = octets.filter(|octets| *octets == 0 || LEAST_MSS.contains(octets));
+    octets.ok_or_else(|| {
+        let message = format!("{} is not a segment size", quote(text));
+        let help = format!(
+            "write a number of octets from {} to {}, or 0 for any",
+            LEAST_MSS.start(),
+            LEAST_MSS.end()
+        );
+        Complaint::new(message, help)
+    })
 }
 
 /// `off`, `monitor` or `enforce`.

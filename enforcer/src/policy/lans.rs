@@ -56,6 +56,7 @@ impl Shared {
             packets: stricter(so_far.packets, limit.packets),
             bits: stricter(so_far.bits, limit.bits),
             flows: stricter(so_far.flows, limit.flows),
+            concurrent: None,
         };
         for router in &text.routers {
             let first = self.routers.entry(router.value).or_insert(router.at);

@@ -7,9 +7,10 @@
 //! grammar.rs    words -> names, VLANs, addresses; services.rs: tcp/443
 //! rates.rs      limits: 200/s, 2Mbit/s, bursts
 //! cases.rs      tests: frames and what becomes of them; probe.rs: {vlan: 110, src: …}
-//! file.rs       all of it -> PolicyFile         what is written, before names are looked up
+//! file/         all of it -> PolicyFile         what is written, before names are looked up
 //! validate.rs   PolicyFile -> ValidPolicy       references, duplicates; addresses.rs: who owns which address;
-//!               lans.rs: what the zones of a VLAN share
+//!               lans.rs: what the zones of a VLAN share; classes.rs: of devices, those that are built in among them;
+//!               dynamic.rs: devices with leased addresses
 //! compile/      ValidPolicy -> TableSet         recursive flow classification
 //! ```
 //!
@@ -18,7 +19,9 @@
 mod addresses;
 pub mod cases;
 mod check;
+mod classes;
 mod compile;
+mod dynamic;
 mod fields;
 mod file;
 mod files;

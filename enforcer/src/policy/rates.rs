@@ -1,4 +1,4 @@
-//! Limits: `{packets: 200/s, bits: 2M/s, flows: 10/s, burst: 50}`, and the same as `{rate: 200pps, burst: 50}`.
+//! Limits: `{packets: 200/s, bits: 2M/s, flows: 10/s, concurrent: 20, burst: 50}`, and the same as `{rate: 200pps, burst: 50}`.
 
 use super::{
     fields::{Complaint, Fields, Known, Spanned, scalar, text},
@@ -10,12 +10,17 @@ use crate::diagnostics::{Diagnostic, quote};
 
 const LIMIT: Known = Known {
     what: "a limit",
-    keys: &["rate", "packets", "bits", "flows", "burst"],
+    keys: &["rate", "packets", "bits", "flows", "concurrent", "burst"],
     later: &[],
 };
 const RULE_LIMIT: Known = Known {
-    keys: &["rate", "packets", "bits", "flows", "burst", "scope"],
+    keys: &["rate", "packets", "bits", "flows", "concurrent", "burst", "scope"],
     ..LIMIT
+};
+const GROUP_LIMIT: Known = Known {
+    what: "`broadcast`",
+    keys: &["rate", "packets", "bits", "flows", "burst"],
+    later: &[],
 };
 const LIMITS: Known = Known {
     what: "`limits`",
@@ -28,6 +33,8 @@ const LEAST_BURST: u64 = 10;
 /// The longest time, in seconds, that a burst may stand for: a week. It keeps the clock arithmetic of the data path far
 /// from overflowing.
 const LONGEST: u128 = 7 * 24 * 3600;
+/// Flows at the same time that can be counted: far more than the flow tables hold.
+const CONCURRENT: u32 = 1_000_000_000;
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,6 +151,18 @@ fn in_range(text: &str, quantity: Quantity, measure: Measure) -> Result<Quantity
     Ok(quantity)
 }
 
+/// Flows at the same time: `20`, `2k`.
+fn concurrent(text: &str) -> Result<u32, Complaint> {
+    let number = whole(text).and_then(|number| u32::try_from(number).ok());
+    let number = number.filter(|number| (1..=CONCURRENT).contains(number));
+    number.ok_or_else(|| {
+        let message = format!("{} is not a number of flows", quote(text));
+        let help =
+            "write a whole number from 1, if need be with k or M, such as 20; to do without a limit, leave it out";
+        Complaint::new(message, help)
+    })
+}
+
 /// The number of units that may come at once.
 fn burst(text: &str, measure: Measure, quantity: Quantity) -> Result<u64, Complaint> {
     let Some(units) = whole(text) else {
@@ -175,8 +194,13 @@ fn usual_burst(measure: Measure, quantity: Quantity) -> u64 {
     (quantity.units / quantity.seconds / 4).max(LEAST_BURST * measure.one())
 }
 
-/// The limit of something. `None` when it is wrong, which has been complained about.
-pub(super) fn limit(node: &Node<'_>, findings: &mut Vec<Diagnostic>) -> Limit {
+/// The limit of frames to groups.
+pub(super) fn group_limit(node: &Node<'_>, findings: &mut Vec<Diagnostic>) -> Limit {
+    read(node, &GROUP_LIMIT, findings).0
+}
+
+/// The limit of something; without what is wrong, which has been complained about.
+fn limit(node: &Node<'_>, findings: &mut Vec<Diagnostic>) -> Limit {
     read(node, &LIMIT, findings).0
 }
 
@@ -206,6 +230,14 @@ impl LimitsText {
         }
     }
 
+    /// What is given here, and of the rest what is given there.
+    pub(super) fn or(self, general: Self) -> Self {
+        Self {
+            from: self.from.or(general.from),
+            toward: self.toward.or(general.toward),
+        }
+    }
+
     /// What holds, with the limits of the zone for what is not given.
     pub(super) fn over(self, general: Limits) -> Limits {
         Limits {
@@ -226,7 +258,9 @@ fn read<'t, 'a>(node: &'t Node<'a>, known: &Known, findings: &mut Vec<Diagnostic
     let before = findings.len();
     let fields = Fields::read(node, node.at, known, findings);
     let quantities = quantities(&fields, findings);
-    if quantities.is_empty() && findings.len() == before {
+    let flows = fields.get("concurrent").filter(|_| known.keys.contains(&"concurrent"));
+    let flows = flows.and_then(|node| scalar(node, concurrent, findings));
+    if quantities.is_empty() && flows.is_none() && findings.len() == before {
         let finding = Diagnostic::at(node.at, "a limit needs a rate");
         findings.push(finding.help("for example `packets: 200/s`, `bits: 2M/s`, `flows: 10/s` or `rate: 200pps`"));
     }
@@ -236,7 +270,10 @@ fn read<'t, 'a>(node: &'t Node<'a>, known: &Known, findings: &mut Vec<Diagnostic
     } else {
         Vec::new()
     };
-    let mut limit = Limit::default();
+    let mut limit = Limit {
+        concurrent: flows.map(|flows| flows.value),
+        ..Limit::default()
+    };
     for (measure, Spanned { value: quantity, .. }) in quantities {
         let given = bursts.iter().find(|(of, _)| *of == measure);
         let pace = Pace {
@@ -333,110 +370,4 @@ fn burst_map(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn of(text: &str, measure: Measure) -> Option<(u64, u64)> {
-        let quantity = quantity(text, measure).ok()?;
-        Some((quantity.units, quantity.seconds))
-    }
-
-    #[test]
-    fn rates_from_the_slowest_to_the_fastest() {
-        let packets = |text| of(text, Measure::Packets);
-        assert_eq!(packets("1/h"), Some((1, 3600)));
-        assert_eq!(packets("1/s"), Some((1, 1)));
-        assert_eq!(packets("30/min"), Some((30, 60)));
-        assert_eq!(packets("20M/s"), Some((20_000_000, 1)));
-        assert_eq!(packets("1200M/min"), Some((1_200_000_000, 60)));
-        assert_eq!(packets("20000001/s"), None);
-        let bits = |text| of(text, Measure::Bits);
-        assert_eq!(bits("1/s"), Some((1, 1)));
-        assert_eq!(bits("3600/h"), Some((3600, 3600)));
-        assert_eq!(bits("3599/h"), None);
-        assert_eq!(bits("64k/s"), Some((64_000, 1)));
-        assert_eq!(bits("10G/s"), Some((10_000_000_000, 1)));
-        assert_eq!(bits("10000000001/s"), None);
-        assert_eq!(of("7/min", Measure::Flows), Some((7, 60)));
-    }
-
-    #[test]
-    fn what_is_no_rate() {
-        let bad = [
-            "",
-            "/s",
-            "5",
-            "5/",
-            "5/d",
-            "k/s",
-            "-5/s",
-            "+5/s",
-            "1.5M/s",
-            "5 /s",
-            "5/ s",
-            "5m/s",
-            "5K/s",
-            "5kk/s",
-            "0/s",
-            "0G/s",
-            "５/s",
-            "5é/s",
-            "99999999999999999999/s",
-            "18446744073709551615G/h",
-            "200pps",
-            "2Mbit/s",
-        ];
-        for text in bad {
-            for measure in Measure::ALL {
-                assert_eq!(of(text, measure), None, "{text:?} as {measure:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn rates_with_their_unit() {
-        let of = |text| rate(text).ok().map(|(measure, quantity)| (measure, quantity.units));
-        assert_eq!(of("200pps"), Some((Measure::Packets, 200)));
-        assert_eq!(of("2kpps"), Some((Measure::Packets, 2_000)));
-        assert_eq!(of("64kbit/s"), Some((Measure::Bits, 64_000)));
-        assert_eq!(of("2Mbit/s"), Some((Measure::Bits, 2_000_000)));
-        assert_eq!(of("10Gbit/s"), Some((Measure::Bits, 10_000_000_000)));
-        for text in [
-            "11Gbit/s", "0pps", "pps", "bit/s", "200", "200/s", "200 pps", "1Mbps", "21Mpps",
-        ] {
-            assert_eq!(of(text), None, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn bursts_are_at_least_one_and_at_most_a_week() {
-        let hourly = Quantity {
-            units: 1,
-            seconds: 3600,
-        };
-        let of = |text| burst(text, Measure::Packets, hourly).ok();
-        assert_eq!(of("1"), Some(1));
-        assert_eq!(of("168"), Some(168));
-        assert_eq!(of("169"), None);
-        assert_eq!(of("0"), None);
-        assert_eq!(of("99999999999999999999"), None);
-        let slow = Quantity {
-            units: 8192,
-            seconds: 3600,
-        };
-        let of = |text| burst(text, Measure::Bits, slow).ok();
-        assert_eq!(of("12111"), None);
-        assert_eq!(of("12112"), Some(12_112));
-        assert_eq!(of("64k"), Some(64_000));
-    }
-
-    #[test]
-    fn usual_bursts_last_a_quarter_of_a_second() {
-        let a_second = |units| Quantity { units, seconds: 1 };
-        assert_eq!(usual_burst(Measure::Packets, a_second(200)), 50);
-        assert_eq!(usual_burst(Measure::Packets, a_second(1)), 10);
-        assert_eq!(usual_burst(Measure::Bits, a_second(10_000_000_000)), 2_500_000_000);
-        assert_eq!(usual_burst(Measure::Bits, a_second(1)), 121_120);
-        assert_eq!(usual_burst(Measure::Flows, a_second(100)), 25);
-    }
-}
+mod tests;

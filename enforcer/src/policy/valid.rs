@@ -21,6 +21,8 @@ pub struct ValidPolicy {
     pub zones: Vec<Zone>,
     /// By name.
     pub devices: Vec<Device>,
+    /// Those that the text declares, by name. What they say has been filled in where it holds.
+    pub classes: Vec<Class>,
     /// By name.
     pub services: Vec<Service>,
     /// By name.
@@ -62,6 +64,16 @@ pub enum Mode {
     Monitor,
     /// They are dropped.
     Enforce,
+}
+
+/// What becomes of the frames of a zone while no policy is in force at all: after a boot without a valid one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnNoPolicy {
+    /// They pass.
+    #[default]
+    Pass,
+    /// They are dropped.
+    Drop,
 }
 
 /// Routers that a VLAN can have.
@@ -108,7 +120,7 @@ pub struct Pace {
     pub burst: u64,
 }
 
-/// Paces that hold together; `None` is without. The default limits nothing.
+/// What holds together; `None` is without. The default limits nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Limit {
     /// Of frames.
@@ -118,6 +130,8 @@ pub struct Limit {
     pub bits: Option<Pace>,
     /// Of new flows.
     pub flows: Option<Pace>,
+    /// Flows at the same time: at least 1.
+    pub concurrent: Option<u32>,
 }
 
 /// Limits of each address by itself. Not of groups, nor of the broadcast and the unspecified address: they are nobody's.
@@ -160,10 +174,21 @@ pub struct Zone {
     pub guards: Guards,
     /// Hardware addresses of the IPv6 routers of its VLAN, sorted, at most [`ROUTERS`]: the same for all zones of the VLAN.
     pub routers: Vec<[u8; 6]>,
-    /// Limits of each of its addresses, where the device does not have its own.
+    /// Limits of each of its addresses, where the device does not have its own; those of its class filled in.
     pub limits: Limits,
     /// Limit of frames to groups of stations on its VLAN, of all senders together: the same for all zones of the VLAN.
+    /// It never has `concurrent`.
     pub broadcast: Limit,
+    /// TCP sessions to or from its addresses, link-local ones among them, begin with a SYN. A pair is strict when either
+    /// end is. False for the built-in zones.
+    pub strict_tcp: bool,
+    /// The smallest MSS that a SYN toward its addresses may announce, where the device does not have its own; the class's
+    /// filled in. 0 for any. Like `limits`, it does not hold for groups and the unspecified address.
+    pub least_mss: u16,
+    /// What becomes of its frames while no policy is in force; the class's filled in. `Pass` for the built-in zones.
+    pub on_no_policy: OnNoPolicy,
+    /// The name of its class, declared or built in.
+    pub class: Option<String>,
     /// Where the name stands; `None` for built-in zones.
     pub at: Option<Location>,
 }
@@ -177,12 +202,29 @@ pub struct Device {
     pub zone: usize,
     /// Its hardware address.
     pub mac: Option<[u8; 6]>,
-    /// At least one; unique in the realm.
+    /// Those that it has for good: unique in the realm, never link-scoped. At least one, unless it is `dynamic`.
     pub addresses: Vec<IpAddr>,
+    /// It gets an IPv4 address by DHCP too, and has a `mac`. While a lease runs, its address (of the zone's subnets, and
+    /// nobody's `addresses` or `gateways`) is the device's. No selector [`Prefix`](Selector::Prefix) of a rule holds a part
+    /// only of the zone's IPv4 addresses, except single ones that are declared: so a prefix matches each lease or none.
+    pub dynamic: bool,
     /// It is a DHCP server or relay.
     pub dhcp_server: bool,
-    /// Limits of each of its addresses, those of its zone filled in.
+    /// Limits of each of its addresses, those of its class and its zone filled in.
     pub limits: Limits,
+    /// The smallest MSS that a SYN toward it may announce, those of its class and its zone filled in. 0 for any.
+    pub least_mss: u16,
+    /// The name of its class, declared or built in.
+    pub class: Option<String>,
+    /// Where the name stands.
+    pub at: Location,
+}
+
+/// A class of devices that the text declares.
+#[derive(Debug, Clone)]
+pub struct Class {
+    /// Unique among classes; in place of a built-in one of the same name.
+    pub name: String,
     /// Where the name stands.
     pub at: Location,
 }
@@ -255,6 +297,8 @@ pub struct Rule {
     pub action: Action,
     /// Higher goes first.
     pub priority: i32,
+    /// What the rule or its limit refuses is counted as `would-drop`, and passes, whatever the modes of the zones.
+    pub monitor: bool,
     /// Log the first frame of each permitted flow.
     pub log_new: bool,
     /// Limit of what initiators send by this rule.

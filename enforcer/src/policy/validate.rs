@@ -4,12 +4,15 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     addresses, cases,
+    classes::Classes,
+    dynamic,
     fields::{Spanned, nearest},
-    file::{DeviceText, PolicyFile, RuleText, ServiceReference, ServiceText, ZoneText},
+    file::{ClassText, DeviceText, PolicyFile, RuleText, ServiceReference, ServiceText, ZoneText},
     grammar::Reference,
     lans,
     valid::{
-        Action, Device, Guards, Limit, Limits, Rule, SELF, Selector, Service, ServiceMatch, UNKNOWN, ValidPolicy, Zone,
+        Action, Class, Device, Guards, Limit, Limits, Mode, OnNoPolicy, Rule, SELF, Selector, Service, ServiceMatch,
+        UNKNOWN, ValidPolicy, Zone,
     },
 };
 use crate::diagnostics::{Diagnostic, Location, Sources, quote};
@@ -29,6 +32,7 @@ pub(super) fn validate(
 ) -> ValidPolicy {
     file.zones.sort_by(|a, b| a.name.value.cmp(&b.name.value));
     file.devices.sort_by(|a, b| a.name.value.cmp(&b.name.value));
+    file.classes.sort_by(|a, b| a.name.value.cmp(&b.name.value));
     file.services.sort_by(|a, b| a.name.value.cmp(&b.name.value));
     file.rules.sort_by(|a, b| a.name.value.cmp(&b.name.value));
     if complete && file.zones.is_empty() && findings.is_empty() {
@@ -39,14 +43,30 @@ pub(super) fn validate(
     }
     let names = Names::collect(&file, complete, findings);
     let mut realms = vec!["default".to_owned()];
-    let mut zones = zones(&file.zones, &mut realms);
+    let classes = Classes::new(&file.classes);
+    let mut zones = zones(&file.zones, &classes, &mut realms);
+    let classes_named = file.zones.iter().filter_map(|zone| zone.class.as_ref());
+    let classes_named = classes_named.chain(file.devices.iter().filter_map(|device| device.class.as_ref()));
+    for class in classes_named.filter(|class| classes.get(&class.value).is_none()) {
+        names.unknown("class", class.at, &class.value, classes.names(), findings);
+    }
     lans::settle(&file, &mut zones, findings);
-    let devices = file.devices.iter().map(|device| names.device(device, &zones, findings));
+    let devices = file
+        .devices
+        .iter()
+        .map(|device| names.device(device, &zones, &classes, findings));
     let devices: Vec<_> = devices.collect();
     addresses::check(&file.zones, &zones, &file.devices, &devices, &realms, findings);
     let rules = file.rules.iter().map(|rule| names.rule(rule, &file.services, findings));
+    let rules: Vec<_> = rules.collect();
+    dynamic::check(&file.devices, &devices, &zones, &rules, findings);
+    let class = |text: &ClassText| Class {
+        name: text.name.value.clone(),
+        at: text.name.at,
+    };
     let mut policy = ValidPolicy {
-        rules: rules.collect(),
+        rules,
+        classes: file.classes.iter().map(class).collect(),
         cases: Vec::new(),
         devices,
         services: file.services.iter().map(service).collect(),
@@ -62,7 +82,7 @@ pub(super) fn validate(
     policy
 }
 
-fn zones(texts: &[ZoneText], realms: &mut Vec<String>) -> Vec<Zone> {
+fn zones(texts: &[ZoneText], classes: &Classes, realms: &mut Vec<String>) -> Vec<Zone> {
     let built_in = |name: &str| Zone {
         name: name.to_owned(),
         vlan: None,
@@ -74,6 +94,10 @@ fn zones(texts: &[ZoneText], realms: &mut Vec<String>) -> Vec<Zone> {
         routers: Vec::new(),
         limits: Limits::default(),
         broadcast: Limit::default(),
+        strict_tcp: false,
+        least_mss: 0,
+        on_no_policy: OnNoPolicy::Pass,
+        class: None,
         at: None,
     };
     let mut zones = vec![built_in("unknown"), built_in("self")];
@@ -84,6 +108,7 @@ fn zones(texts: &[ZoneText], realms: &mut Vec<String>) -> Vec<Zone> {
             realms.push(realm.to_owned());
             realms.len() - 1
         });
+        let traits = classes.fill(text.traits, text.class.as_ref());
         zones.push(Zone {
             name: text.name.value.clone(),
             vlan: text.vlan.map(|vlan| vlan.value),
@@ -93,8 +118,12 @@ fn zones(texts: &[ZoneText], realms: &mut Vec<String>) -> Vec<Zone> {
             mode: Some(text.mode),
             guards: Guards::default(),
             routers: Vec::new(),
-            limits: text.limits.over(Limits::default()),
+            limits: traits.limits.over(Limits::default()),
             broadcast: Limit::default(),
+            strict_tcp: text.strict_tcp,
+            least_mss: traits.least_mss.unwrap_or(0),
+            on_no_policy: traits.on_no_policy.unwrap_or_default(),
+            class: text.class.as_ref().map(|class| class.value.clone()),
             at: Some(text.name.at),
         });
     }
@@ -121,6 +150,7 @@ impl<'t> Names<'t> {
         let zones = file.zones.iter().map(|zone| ("zone", &zone.name));
         let devices = file.devices.iter().map(|device| ("device", &device.name));
         unique(zones.chain(devices), findings);
+        unique(file.classes.iter().map(|class| ("class", &class.name)), findings);
         unique(file.services.iter().map(|service| ("service", &service.name)), findings);
         unique(file.rules.iter().map(|rule| ("rule", &rule.name)), findings);
         let zones = file.zones.iter().enumerate();
@@ -141,15 +171,19 @@ impl<'t> Names<'t> {
         }
     }
 
-    fn device(&self, text: &DeviceText, zones: &[Zone], findings: &mut Vec<Diagnostic>) -> Device {
+    fn device(&self, text: &DeviceText, zones: &[Zone], classes: &Classes, findings: &mut Vec<Diagnostic>) -> Device {
         let zone = text.zone.as_ref().and_then(|zone| self.zone(zone, findings));
         let zone = zone.unwrap_or(UNKNOWN);
+        let traits = classes.fill(text.traits, text.class.as_ref());
         Device {
             name: text.name.value.clone(),
             zone,
-            limits: text.limits.over(zones[zone].limits),
+            limits: traits.limits.over(zones[zone].limits),
+            least_mss: traits.least_mss.unwrap_or(zones[zone].least_mss),
+            class: text.class.as_ref().map(|class| class.value.clone()),
             mac: text.mac.map(|mac| mac.value),
             addresses: text.addresses.iter().map(|address| address.value).collect(),
+            dynamic: text.dhcp.is_some(),
             dhcp_server: text.dhcp_server,
             at: text.name.at,
         }
@@ -201,6 +235,7 @@ impl<'t> Names<'t> {
             services: self.matches(&text.services, services, findings),
             action: text.action.unwrap_or(Action::Deny),
             priority: text.priority,
+            monitor: text.mode == Some(Mode::Monitor),
             log_new: text.log_new,
             limit: text.limit,
             scope: text.scope,

@@ -41,6 +41,7 @@ fn budget(limit: &Limit) -> Budget {
         packets: limit.packets.map(units).unwrap_or_default(),
         octets: limit.bits.map(octets).unwrap_or_default(),
         flows: limit.flows.map(units).unwrap_or_default(),
+        concurrent: limit.concurrent.unwrap_or(0),
         ..Budget::default()
     }
 }

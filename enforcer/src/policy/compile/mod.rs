@@ -3,6 +3,7 @@
 //! ```text
 //! budgets.rs     limits, in nanoseconds
 //! space.rs       who owns which address -> endpoints         trie.rs: the walk over an address's bytes
+//! dynamic.rs     devices with leased addresses -> endpoints
 //! identity.rs    endpoints that no rule tells apart          per side: a sender's, a receiver's
 //! classes.rs     services that no rule tells apart
 //! profiles.rs    (sender's, receiver's identity) -> the rules for this pair
@@ -16,9 +17,12 @@ mod blocks;
 mod budgets;
 mod cells;
 mod classes;
+mod dynamic;
 mod identity;
 mod profiles;
 mod space;
+#[cfg(test)]
+mod tests;
 mod trie;
 
 use std::collections::BTreeMap;
@@ -103,7 +107,7 @@ pub(super) fn compile(policy: &ValidPolicy) -> Result<TableSet, Diagnostics> {
         cells: cells.blocks.into_iter().map(abi::CellBlock).collect(),
         rules,
         budgets: budgets.list,
-        dynamic: Vec::new(),
+        dynamic: space.dynamic,
         names: Names {
             zones: policy.zones.iter().map(|zone| zone.name.clone()).collect(),
             endpoints: space.names,
@@ -219,6 +223,7 @@ fn rules(policy: &ValidPolicy, budgets: &mut Budgets) -> Vec<abi::Rule> {
         };
         let log = if rule.log_new { rule_flags::LOG } else { 0 };
         let alarm = if rule.alarm { rule_flags::ALARM } else { 0 };
+        let monitor = if rule.monitor { rule_flags::MONITOR } else { 0 };
         let scope = match rule.scope {
             Scope::Rule => abi::scope::RULE,
             Scope::Source => abi::scope::SOURCE,
@@ -226,7 +231,7 @@ fn rules(policy: &ValidPolicy, budgets: &mut Budgets) -> Vec<abi::Rule> {
         };
         abi::Rule {
             slot: 0,
-            flags: allow | log | alarm,
+            flags: allow | log | alarm | monitor,
             budget: budgets.number(&rule.limit),
             scope,
             ..abi::Rule::default()

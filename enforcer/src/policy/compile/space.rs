@@ -8,12 +8,12 @@ use ipnetwork::IpNetwork;
 use super::{
     Lans,
     budgets::Budgets,
-    guard_bits, mode_bits, no_lan,
+    dynamic, guard_bits, mode_bits, no_lan,
     trie::{self, Family, Leaf, Prefix, Trie},
 };
 use crate::policy::{
     link_scoped,
-    tables::EndpointName,
+    tables::{DynamicDevice, EndpointName},
     valid::{Device, Limits, Mode, ValidPolicy},
 };
 
@@ -27,9 +27,9 @@ pub(super) struct Facts {
     pub(super) device: Option<u32>,
     /// The rule prefixes that match it.
     pub(super) set: SetId,
-    lan: u16,
+    pub(super) lan: u16,
     /// No station's own: a group, the broadcast or the unspecified address. It has no limits.
-    shared: bool,
+    pub(super) shared: bool,
 }
 
 const UNKNOWN: Facts = Facts {
@@ -51,6 +51,7 @@ pub(super) struct Space {
     pub(super) sets: Vec<(SetId, u32)>,
     pub(super) lans: Vec<Lan>,
     pub(super) trie: trie::Tables,
+    pub(super) dynamic: Vec<DynamicDevice>,
 }
 
 /// What a declaration says about the addresses of a prefix. At equal prefixes the later kinds prevail.
@@ -87,7 +88,9 @@ pub(super) fn build(policy: &ValidPolicy, lans: &Lans, prefixes: &[IpNetwork], b
     for (lan, &realm) in lans.realms.iter().enumerate().skip(1) {
         table.push(builder.lan(lan as u16, realm, &spaces[realm], lans, prefixes));
     }
+    let dynamic = dynamic::devices(&mut builder, lans, prefixes);
     Space {
+        dynamic,
         endpoints: builder.endpoints,
         names: builder.names,
         facts: builder.facts,
@@ -97,8 +100,10 @@ pub(super) fn build(policy: &ValidPolicy, lans: &Lans, prefixes: &[IpNetwork], b
     }
 }
 
-struct Builder<'p> {
-    policy: &'p ValidPolicy,
+pub(super) struct Builder<'p> {
+    pub(super) policy: &'p ValidPolicy,
+    /// By zone: whether it has devices with leased addresses.
+    leases: Vec<bool>,
     budgets: &'p mut Budgets,
     trie: Trie,
     endpoints: Vec<Endpoint>,
@@ -112,8 +117,13 @@ struct Builder<'p> {
 
 impl<'p> Builder<'p> {
     fn new(policy: &'p ValidPolicy, budgets: &'p mut Budgets) -> Self {
+        let mut leases = vec![false; policy.zones.len()];
+        for device in policy.devices.iter().filter(|device| device.dynamic) {
+            leases[device.zone] = true;
+        }
         let mut builder = Self {
             policy,
+            leases,
             budgets,
             trie: Trie::new(),
             endpoints: Vec::new(),
@@ -276,7 +286,7 @@ impl<'p> Builder<'p> {
         }
     }
 
-    fn set(&mut self, parent: SetId, prefix: u32) -> SetId {
+    pub(super) fn set(&mut self, parent: SetId, prefix: u32) -> SetId {
         let next = self.sets.len() as u32;
         let number = *self.set_numbers.entry((parent, prefix)).or_insert(next);
         if number == next {
@@ -285,7 +295,8 @@ impl<'p> Builder<'p> {
         number
     }
 
-    fn endpoint(&mut self, facts: Facts, prefix: Option<IpNetwork>) -> u32 {
+    /// The number of an endpoint, new or known. Without a prefix its address is not known before a frame comes.
+    pub(super) fn endpoint(&mut self, facts: Facts, prefix: Option<IpNetwork>) -> u32 {
         let link = prefix
             .is_some_and(|prefix| link_scoped::RANGES.iter().any(|range| range.network == prefix) && facts.set == 0);
         let prefix = prefix.filter(|_| !link);
@@ -297,21 +308,26 @@ impl<'p> Builder<'p> {
         }
         let device = facts.device.map(|device| &self.policy.devices[device as usize]);
         let mac = device.and_then(|device| device.mac);
-        let limits = if facts.shared {
-            Limits::default()
-        } else {
-            device.map_or(self.policy.zones[facts.zone as usize].limits, |device| device.limits)
+        let zone = &self.policy.zones[facts.zone as usize];
+        let (limits, least_mss) = match device {
+            _ if facts.shared => (Limits::default(), 0),
+            Some(device) => (device.limits, device.least_mss),
+            None => (zone.limits, zone.least_mss),
         };
+        let strict = if zone.strict_tcp { endpoint_flags::STRICT_TCP } else { 0 };
+        let leased = device.is_none() && prefix.is_some_and(|prefix| self.leased(facts.zone, prefix));
+        let leased = if leased { endpoint_flags::DYNAMIC } else { 0 };
         self.endpoints.push(Endpoint {
             source: 0,
             destination: 0,
             zone: facts.zone,
             lan: facts.lan,
-            flags: device.map_or(0, device_flags),
+            flags: device.map_or(0, device_flags) | strict | leased,
             mac: mac.unwrap_or_default(),
-            mode: mode_bits(self.policy.zones[facts.zone as usize].mode),
+            mode: mode_bits(zone.mode),
             from_budget: self.budgets.number(&limits.from) as u16,
             toward_budget: self.budgets.number(&limits.toward) as u16,
+            least_mss,
             ..Endpoint::default()
         });
         let device = device.map(|device| device.name.clone());
@@ -322,6 +338,13 @@ impl<'p> Builder<'p> {
         });
         self.facts.push(facts);
         number
+    }
+}
+
+impl Builder<'_> {
+    /// Whether addresses of a prefix in a zone may be leased to devices.
+    fn leased(&self, zone: u16, prefix: IpNetwork) -> bool {
+        self.leases[zone as usize] && prefix.is_ipv4() && link_scoped::range_of(prefix).is_none()
     }
 }
 

@@ -1,0 +1,152 @@
+use enforcer_common::abi::{Endpoint, PROTOCOL_PORTS, endpoint_flags, rule_flags};
+
+use crate::policy::{TableSet, compile, load_texts};
+
+fn tables(text: &str) -> TableSet {
+    let policy = load_texts([("policy.yaml".into(), text.to_owned())]).unwrap_or_else(|findings| panic!("{findings}"));
+    compile(&policy).unwrap_or_else(|findings| panic!("{findings}"))
+}
+
+/// The endpoints that a word finds in their names: a device, or a prefix.
+fn named<'t>(tables: &'t TableSet, word: &str) -> Vec<&'t Endpoint> {
+    let names = tables.names.endpoints.iter().zip(&tables.endpoints);
+    let is = |name: &crate::policy::tables::EndpointName| {
+        let prefix = name.prefix.filter(|_| name.device.is_none());
+        name.device.as_deref() == Some(word) || prefix.is_some_and(|prefix| prefix.to_string() == word)
+    };
+    names
+        .filter(|(name, _)| is(name))
+        .map(|(_, endpoint)| endpoint)
+        .collect()
+}
+
+const SHIELDED: &str = "
+zones:
+  pumps: {vlan: 110, subnets: [10.1.1.0/24, \"fd00:1::/64\"], gateway: 10.1.1.1, tcp: strict, least_mss: 536}
+  rooms: {vlan: 120, subnets: 10.1.2.0/24, limits: {toward: {concurrent: 20}}}
+devices:
+  pump-1: {zone: pumps, address: 10.1.1.2, least_mss: 0}
+  room-1: {zone: rooms, address: 10.1.2.2, least_mss: 1200}
+rules:
+  watched: {from: rooms, to: pumps, services: tcp/80, action: allow, mode: monitor, limit: {concurrent: 3}}
+  held: {from: rooms, to: pumps, services: tcp/81, action: allow, mode: enforce}
+";
+
+#[test]
+fn what_zones_and_devices_say_stands_in_their_endpoints() {
+    let tables = tables(SHIELDED);
+    let strict = |word: &str| {
+        let endpoints = named(&tables, word);
+        assert_eq!(endpoints.len(), 1, "{word}");
+        (
+            endpoints[0].flags & endpoint_flags::STRICT_TCP != 0,
+            endpoints[0].least_mss,
+        )
+    };
+    assert_eq!(strict("10.1.1.0/24"), (true, 536));
+    assert_eq!(strict("fd00:1::/64"), (true, 536));
+    assert_eq!(strict("pump-1"), (true, 0));
+    assert_eq!(strict("10.1.2.0/24"), (false, 0));
+    assert_eq!(strict("room-1"), (false, 1200));
+    assert_eq!(strict("10.1.1.1/32"), (false, 0));
+    let pumps = tables.names.zones.iter().position(|name| name == "pumps");
+    // Link-local stations are strict too; groups have no segments to be too small.
+    let endpoints = tables.endpoints.iter().zip(&tables.names.endpoints);
+    let linked =
+        endpoints.filter(|(endpoint, name)| Some(usize::from(endpoint.zone)) == pumps && name.prefix.is_none());
+    let mut linked: Vec<_> = linked
+        .filter(|(_, name)| name.device.is_none())
+        .map(|(endpoint, _)| (endpoint.flags, endpoint.least_mss))
+        .collect();
+    linked.sort_unstable();
+    assert_eq!(
+        linked,
+        [(endpoint_flags::STRICT_TCP, 0), (endpoint_flags::STRICT_TCP, 536)]
+    );
+}
+
+#[test]
+fn flows_at_the_same_time_and_monitored_rules() {
+    let tables = tables(SHIELDED);
+    let rule = |name: &str| {
+        let number = tables.names.rules.iter().position(|rule| rule.name == name);
+        let rule = tables.rules[number.expect("it is there")];
+        let concurrent = tables.budgets[rule.budget as usize].concurrent;
+        (rule.flags & rule_flags::MONITOR != 0, concurrent)
+    };
+    assert_eq!(rule("watched"), (true, 3));
+    assert_eq!(rule("held"), (false, 0));
+    let toward = |word| tables.budgets[usize::from(named(&tables, word)[0].toward_budget)].concurrent;
+    assert_eq!((toward("room-1"), toward("10.1.2.0/24"), toward("pump-1")), (20, 20, 0));
+}
+
+const LEASES: &str = "
+zones:
+  pumps: {vlan: 110, subnets: [10.1.1.0/24, 10.1.3.0/24, \"fd00:1::/64\"], gateway: 10.1.1.1, realm: west}
+  rooms: {vlan: 120, subnets: 10.1.2.0/24, realm: west}
+devices:
+  pump-1: {zone: pumps, mac: \"00:1e:3d:00:01:01\", dhcp: true, limits: {toward: {concurrent: 7}}}
+  pump-2: {zone: pumps, mac: \"00:1e:3d:00:01:02\", dhcp: true, address: [10.1.1.2, \"fd00:1::2\"]}
+  pump-3: {zone: pumps, address: 10.1.1.3}
+rules:
+  around: {from: 10.1.0.0/16, to: rooms, services: tcp/80, action: allow}
+  further: {from: 10.0.0.0/8, to: rooms, services: tcp/81, action: allow}
+  one: {from: pump-1, to: rooms, services: tcp/82, action: allow}
+  fixed: {from: 10.1.1.3, to: rooms, services: tcp/83, action: allow}
+";
+
+#[test]
+fn devices_with_leases_have_an_endpoint_whatever_their_address() {
+    let tables = tables(LEASES);
+    let names: Vec<_> = tables.dynamic.iter().map(|device| &*device.name).collect();
+    assert_eq!(names, ["pump-1", "pump-2"]);
+    let first = &tables.dynamic[0];
+    assert_eq!(first.mac, [0x00, 0x1e, 0x3d, 0, 1, 1]);
+    assert_eq!(tables.names.realms[usize::from(first.realm)], "west");
+    let subnets: Vec<_> = first.subnets.iter().map(ToString::to_string).collect();
+    assert_eq!(subnets, ["10.1.1.0/24", "10.1.3.0/24"]);
+    let endpoint = tables.endpoints[first.endpoint as usize];
+    assert_eq!((endpoint.flags, endpoint.mac), (endpoint_flags::MAC, first.mac));
+    assert_eq!(tables.budgets[usize::from(endpoint.toward_budget)].concurrent, 7);
+    // A fixed IPv4 address is under the same prefixes as a lease.
+    let beside = tables.dynamic[1].endpoint as usize;
+    assert_eq!(tables.names.endpoints[beside].device.as_deref(), Some("pump-2"));
+    let dynamic = |word: &str| {
+        let endpoints = named(&tables, word);
+        let flags = endpoints
+            .iter()
+            .map(|endpoint| endpoint.flags & endpoint_flags::DYNAMIC != 0);
+        flags.collect::<Vec<_>>()
+    };
+    assert_eq!(dynamic("10.1.1.0/24"), [true]);
+    assert_eq!(dynamic("10.1.3.0/24"), [true]);
+    for word in ["fd00:1::/64", "10.1.2.0/24", "10.1.1.1/32", "10.1.0.0/16", "pump-3"] {
+        assert_eq!(dynamic(word), [false], "{word}");
+    }
+}
+
+/// The rule from a device to a room, by port, as the tables have it.
+#[test]
+fn rules_match_leases_by_device_zone_and_the_prefixes_around_all_of_them() {
+    let tables = tables(LEASES);
+    let rule = |sender: u32, port: u16| {
+        let receiver = named(&tables, "10.1.2.0/24")[0].destination;
+        let sender = tables.endpoints[sender as usize].source;
+        let block = tables.rows[(sender * tables.row_blocks + (receiver >> 8)) as usize];
+        let profile = tables.profiles[block as usize].0[(receiver & 0xff) as usize];
+        let ports = tables.protocols[6] & !PROTOCOL_PORTS;
+        let class = tables.services[(ports + u32::from(port >> 8)) as usize].0[usize::from(port & 0xff)];
+        let column = tables.columns[(profile * tables.column_blocks + u32::from(class >> 8)) as usize];
+        let rule = tables.cells[column as usize].0[usize::from(class & 0xff)];
+        tables.names.rules[rule as usize].name.as_str()
+    };
+    let [first, second] = [0, 1].map(|device: usize| tables.dynamic[device].endpoint);
+    assert_eq!(
+        [80, 81, 82, 83].map(|port| rule(first, port)),
+        ["around", "further", "one", "default-deny"]
+    );
+    assert_eq!(
+        [80, 81, 82, 83].map(|port| rule(second, port)),
+        ["around", "further", "default-deny", "default-deny"]
+    );
+}
