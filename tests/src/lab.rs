@@ -18,6 +18,8 @@
 //!   test that wants to see what came through ([`Lab::behind_the_gateway`]).
 //! - What goes from one VLAN to another crosses the trunk twice, and enters it through XDP once in each direction.
 //!
+//! Where kernels have to route in both families, and no tags are needed, there is [`Site`].
+//!
 //! Namespaces have no names: they live as long as a descriptor, a thread or a process holds them, and so do the
 //! interfaces, the private mount namespace with its BPF file system, and what is pinned in it. Nothing is left to clean
 //! up, whatever way the test process ends; child processes die with the thread that started them.
@@ -31,10 +33,12 @@ mod plan;
 mod process;
 pub mod router;
 mod service;
+pub mod site;
 pub mod stream;
 pub mod switch;
 mod sys;
 mod trunk;
+mod wait;
 mod worker;
 
 pub use enforcer::{Config, Enforcer, Event};
@@ -44,6 +48,8 @@ pub use namespace::Namespace;
 pub use plan::{Device, Lab, Plan};
 pub use process::{Output, Process, Signal};
 pub use service::Service;
+pub use site::{Host, Site};
 pub use stream::Stream;
 pub use sys::{Offload, PacketSocket, set_offload};
 pub use trunk::Gateway;
+pub use wait::{PATIENCE, eventually};

@@ -408,6 +408,11 @@ impl Builder {
     }
 }
 
+/// A hardware address as people write it: `00:1e:3d:00:01:01`.
+pub fn mac_text(mac: Mac) -> String {
+    mac.map(|octet| format!("{octet:02x}")).join(":")
+}
+
 fn ipv4(text: &str) -> Ipv4Addr {
     text.parse().unwrap_or_else(|_| panic!("not an IPv4 address: {text}"))
 }

@@ -183,6 +183,31 @@ impl<'a> Enforcer<'a> {
         Ok(Metrics::parse(&answer.body))
     }
 
+    /// A counter, summed over all series that have these labels.
+    pub fn count(&self, name: &str, labels: &[(&str, &str)]) -> Result<u64> {
+        let sum = self.metrics()?.sum(name, labels);
+        // Below 2^53 every count is a number of its own.
+        #[expect(clippy::cast_sign_loss, reason = "counters are not negative")]
+        let sum = sum as u64;
+        Ok(sum)
+    }
+
+    /// Frames that were dropped for a reason, all zones together.
+    pub fn drops(&self, reason: &str) -> Result<u64> {
+        self.count(Self::DROPPED_FRAMES, &[("reason", reason), ("verdict", "drop")])
+    }
+
+    /// Holds the counters to this: no frame was dropped, or would have been.
+    pub fn assert_no_drops(&self) -> Result<()> {
+        let metrics = self.metrics()?;
+        let refused: Vec<_> = metrics
+            .all(Self::DROPPED_FRAMES)
+            .filter(|sample| sample.value > 0.0)
+            .collect();
+        ensure!(refused.is_empty(), "refused: {refused:?}");
+        Ok(())
+    }
+
     /// The number of the policy generation that it enforces.
     pub fn generation(&self) -> Result<f64> {
         Ok(self.metrics()?.sum(Self::GENERATION, &[]))

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use anyhow::{Context, Result};
 
-use crate::packet::Mac;
+use crate::packet::{Mac, mac_text};
 
 use super::router::{Router, Routes};
 use super::switch::{AccessPort, Switch};
@@ -171,7 +171,7 @@ fn plug_in(device: &Device) -> Result<(Namespace, AccessPort)> {
         .context("cannot make a TAP interface")?;
     namespace.ip(&format!(
         "link set eth0 address {}\naddr add {}/{} dev eth0\nlink set eth0 up\nroute add default via {}",
-        text(device.mac),
+        mac_text(device.mac),
         device.address,
         device.prefix,
         device.gateway,
@@ -183,11 +183,6 @@ fn plug_in(device: &Device) -> Result<(Namespace, AccessPort)> {
             vlan: device.vlan,
         },
     ))
-}
-
-/// A hardware address as people write it.
-fn text(mac: Mac) -> String {
-    mac.map(|octet| format!("{octet:02x}")).join(":")
 }
 
 #[cfg(test)]

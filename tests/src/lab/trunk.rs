@@ -2,6 +2,8 @@
 
 use anyhow::{Context, Result, ensure};
 
+use crate::packet::mac_text;
+
 use super::router::GATEWAY_MAC;
 use super::{Namespace, Offload, PacketSocket, set_offload};
 
@@ -25,7 +27,7 @@ impl Gateway {
 
     /// Adds a trunk: a veth, both ends up.
     pub fn add(&self, trunk: &str) -> Result<()> {
-        let mac = GATEWAY_MAC.map(|octet| format!("{octet:02x}")).join(":");
+        let mac = mac_text(GATEWAY_MAC);
         let netns = self.outside.path();
         self.inside.ip(&format!(
             "link add {trunk} type veth peer name x{trunk} netns {netns}\nlink set {trunk} address {mac}\nlink set {trunk} up"

@@ -14,6 +14,8 @@ pub enum Offload {
     TransmitVlan,
     /// `gro`: received segments are merged.
     Merge,
+    /// `tx`: checksums are left to the hardware, and big segments with them.
+    Checksum,
 }
 
 #[repr(C)]
@@ -25,6 +27,7 @@ struct EthtoolValue {
 const GET_FLAGS: u32 = 0x25;
 const SET_FLAGS: u32 = 0x26;
 const SET_GRO: u32 = 0x2c;
+const SET_TRANSMIT_CHECKSUM: u32 = 0x17;
 const FLAG_TRANSMIT_VLAN: u32 = 1 << 7;
 
 /// Switches an offload of an interface in the network namespace of the calling thread.
@@ -36,6 +39,7 @@ pub fn set_offload(interface: &str, offload: Offload, on: bool) -> io::Result<()
     match offload {
         Offload::TransmitVlan => set_flag(interface, FLAG_TRANSMIT_VLAN, on),
         Offload::Merge => ethtool(interface, &mut value(SET_GRO)),
+        Offload::Checksum => ethtool(interface, &mut value(SET_TRANSMIT_CHECKSUM)),
     }
 }
 
