@@ -25,6 +25,7 @@
 //! up, whatever way the test process ends; child processes die with the thread that started them.
 
 pub mod crossing;
+pub mod dnsmasq;
 pub mod enforcer;
 mod http;
 mod metrics;

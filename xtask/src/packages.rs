@@ -7,15 +7,25 @@ use anyhow::{Context, Result, bail};
 use std::path::Path;
 
 /// Programs that the lab, the tests and the demo start, and the packages that hold them.
-const PROGRAMS: [(&str, &str); 2] = [("ip", "iproute2"), ("ethtool", "ethtool")];
+const PROGRAMS: [(&str, &str); 7] = [
+    ("ip", "iproute2"),
+    ("ethtool", "ethtool"),
+    ("ping", "iputils-ping"),
+    ("dnsmasq", "dnsmasq-base"),
+    ("udhcpc", "udhcpc"),
+    ("storescu", "dcmtk"),
+    ("storescp", "dcmtk"),
+];
 
 /// Packages of which this machine lacks the program.
 pub(crate) fn missing(machine: &dyn Machine) -> Vec<String> {
-    PROGRAMS
+    let mut packages: Vec<_> = PROGRAMS
         .iter()
         .filter(|(program, _)| machine.program(program).is_none())
         .map(|(_, package)| (*package).to_owned())
-        .collect()
+        .collect();
+    packages.dedup();
+    packages
 }
 
 /// Whether apt knows a package. Its lists may be older than the package: see [`refresh`].
@@ -91,9 +101,10 @@ mod tests {
     #[test]
     fn only_missing_programs_ask_for_their_package() {
         let bare = FakeMachine::default();
-        assert_eq!(missing(&bare), ["iproute2", "ethtool"]);
-        let with_ip = FakeMachine::default().has("/usr/bin/ip");
-        assert_eq!(missing(&with_ip), ["ethtool"]);
+        let all = ["iproute2", "ethtool", "iputils-ping", "dnsmasq-base", "udhcpc", "dcmtk"];
+        assert_eq!(missing(&bare), all);
+        let with_ip = FakeMachine::default().has("/usr/bin/ip").has("/usr/bin/storescu");
+        assert_eq!(missing(&with_ip), all[1..], "half of a package is not enough");
     }
 
     #[test]

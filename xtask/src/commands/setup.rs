@@ -18,7 +18,8 @@ const DEBIAN_COMPILER: [&str; 3] = ["rustc-web", "libstd-rust-web-dev-bpf", "rus
 ///
 /// Takes a rustup nightly with rust-src, or a distribution's rustc with a prebuilt core for BPF (Debian: rustc-web). If
 /// the machine has neither, installs Debian's with apt, or the nightly with rustup. Builds bpf-linker once, into
-/// .tools/ in the repository, where `cargo clean` leaves it. Installs ip and ethtool for the lab.
+/// .tools/ in the repository, where `cargo clean` leaves it. Installs what the labs
+/// start: ip, ethtool, ping, dnsmasq, udhcpc, dcmtk.
 ///
 /// Every other command runs this first; a machine that has everything spends a fraction of a second on it.
 #[derive(clap::Args)]
