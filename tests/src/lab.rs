@@ -25,8 +25,10 @@
 //! up, whatever way the test process ends; child processes die with the thread that started them.
 
 pub mod crossing;
+pub mod dcmtk;
 pub mod dnsmasq;
 pub mod enforcer;
+pub mod flood;
 mod http;
 mod metrics;
 mod namespace;

@@ -46,8 +46,15 @@ fn a_lease_comes_from_the_declared_server_only() -> Result<()> {
     let rogue = Dnsmasq::dhcp(site.inside("rogue"), "10.10.110.200,10.10.110.250,1h", &[])?;
     let enforcer = site.inline(&policy("monitor"), "")?;
     let lease = ask_for_address(pump)?.expect("in monitor mode, the rogue is believed");
-    assert_eq!((lease.server.as_str(), lease.router.as_str()), ("10.10.110.66", "10.10.110.66"));
-    assert_eq!(counted(&enforcer, "dhcp-server", "would-drop")?, 2, "offer and acknowledgement");
+    assert_eq!(
+        (lease.server.as_str(), lease.router.as_str()),
+        ("10.10.110.66", "10.10.110.66")
+    );
+    assert_eq!(
+        counted(&enforcer, "dhcp-server", "would-drop")?,
+        2,
+        "offer and acknowledgement"
+    );
     pump.ip("addr flush dev eth0 scope global")?;
 
     site.set_policy(&policy("enforce"))?;
@@ -64,7 +71,10 @@ fn a_lease_comes_from_the_declared_server_only() -> Result<()> {
         seconds: 3600,
     };
     assert_eq!(ask_for_address(pump)?, Some(expected));
-    assert!(counted(&enforcer, "dhcp-server", "drop")? > offered, "the rogue had tried again");
+    assert!(
+        counted(&enforcer, "dhcp-server", "drop")? > offered,
+        "the rogue had tried again"
+    );
     site.tool("pump", "ping", &["-c", "1", "-W", "10", "10.10.110.1"])?;
     Ok(())
 }
@@ -101,7 +111,10 @@ fn a_prefix_and_a_route_come_from_the_declared_router_only() -> Result<()> {
 
     site.set_policy(&policy("enforce"))?;
     enforcer.reload()?;
-    for what in [["addr", "flush", "dev", "eth0", "dynamic"], ["route", "flush", "default", "proto", "ra"]] {
+    for what in [
+        ["addr", "flush", "dev", "eth0", "dynamic"],
+        ["route", "flush", "default", "proto", "ra"],
+    ] {
         site.tool("pump", "ip", &[&["-6"][..], &what].concat())?;
     }
     ensure!(taken(&site)?.is_empty(), "a fresh start: {}", taken(&site)?);

@@ -67,7 +67,12 @@ fn echo(mut stream: TcpStream, length: u32) -> Result<()> {
     let mut back = Vec::new();
     stream.read_to_end(&mut back)?;
     writing.join().expect("writing does not panic")?;
-    ensure!(back == text, "{} of {} octets came back as sent", back.len(), text.len());
+    ensure!(
+        back == text,
+        "{} of {} octets came back as sent",
+        back.len(),
+        text.len()
+    );
     Ok(())
 }
 
@@ -96,7 +101,10 @@ fn echo_over_udp(site: &Site, server: IpAddr, length: usize, times: u8) -> Resul
             receiver.set_read_timeout(Some(PATIENCE))?;
             let got = receiver.recv(&mut arrived);
             let got = got.with_context(|| format!("datagram {number} of {length} octets to {server}"))?;
-            ensure!(arrived[..got] == sent, "datagram {number} of {length} octets was changed");
+            ensure!(
+                arrived[..got] == sent,
+                "datagram {number} of {length} octets was changed"
+            );
             if let Some(sender) = answer_to {
                 receiver.send_to(&sent, sender.local_addr()?)?;
             }
@@ -177,7 +185,11 @@ fn datagrams_and_pings_over_the_mtu_arrive_in_both_families() -> Result<()> {
         assert!(said.contains(" 5 received"), "{said}");
     }
     let expected = 2 * 5 * (6 + 6);
-    assert_eq!(by_rule(&enforcer, "ping")?, expected, "six fragments each way, five times");
+    assert_eq!(
+        by_rule(&enforcer, "ping")?,
+        expected,
+        "six fragments each way, five times"
+    );
     enforcer.assert_no_drops()
 }
 
@@ -235,7 +247,10 @@ fn a_narrow_link_behind_is_learnt_from_its_icmp_errors() -> Result<()> {
         let server: IpAddr = address.parse()?;
         echo_over_tcp(&site, &beyond, server, 300_000)?;
         let route = site.tool("pump", "ip", &["route", "get", address])?;
-        assert!(route.contains(" mtu 1300"), "{address}: the error did not arrive: {route}");
+        assert!(
+            route.contains(" mtu 1300"),
+            "{address}: the error did not arrive: {route}"
+        );
     }
     enforcer.assert_no_drops()
 }
@@ -253,6 +268,10 @@ fn jumbo_frames_pass_whole_and_longer_datagrams_in_fragments() -> Result<()> {
         }
         echo_over_tcp(&site, site.inside("server"), server, 2_000_000)?;
     }
-    assert_eq!(by_rule(&enforcer, "telemetry")?, expected, "one frame, or four fragments");
+    assert_eq!(
+        by_rule(&enforcer, "telemetry")?,
+        expected,
+        "one frame, or four fragments"
+    );
     enforcer.assert_no_drops()
 }

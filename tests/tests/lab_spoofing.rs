@@ -163,7 +163,9 @@ fn a_device_s_address_cannot_be_claimed_toward_the_gateway() -> Result<()> {
 fn the_gateway_s_address_cannot_be_claimed_across_a_pair() -> Result<()> {
     let device = "  router: {zone: pumps, mac: '02:00:00:00:6e:01', address: [10.10.110.1, 'fd00:10:110::1']}";
     let plan = Plan::new().bridged();
-    let plan = plan.segment("east", 110, "10.10.110", "fd00:10:110:").host("attacker", 66);
+    let plan = plan
+        .segment("east", 110, "10.10.110", "fd00:10:110:")
+        .host("attacker", 66);
     let plan = plan.segment("west", 110, "10.10.110", "fd00:10:110:");
     let site = plan.host("router", 1).host("pump", 21).build()?;
     sysctl(site.inside("pump"), "ipv4/neigh/eth0/locktime", "0")?;

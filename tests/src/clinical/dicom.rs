@@ -50,6 +50,42 @@ pub fn answer_verification(mut stream: impl Read + Write) -> io::Result<()> {
     }
 }
 
+/// A file with a secondary capture image (PS3.10, explicit little endian) whose last element is `pixels`, which are
+/// of an even number.
+pub fn image(instance: u32, pixels: &[u8]) -> Vec<u8> {
+    const CAPTURE: &str = "1.2.840.10008.5.1.4.1.1.7";
+    const EXPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
+    let identifier = format!("2.25.4711.{instance}");
+    let mut meta = long_value([2, 1], *b"OB", &[0, 1]);
+    meta.extend(value([2, 2], *b"UI", CAPTURE.as_bytes()));
+    meta.extend(value([2, 3], *b"UI", identifier.as_bytes()));
+    meta.extend(value([2, 0x10], *b"UI", EXPLICIT_LITTLE_ENDIAN.as_bytes()));
+    let mut file = [&[0; 128][..], b"DICM"].concat();
+    file.extend(value([2, 0], *b"UL", &(meta.len() as u32).to_le_bytes()));
+    file.extend(meta);
+    file.extend(value([8, 0x16], *b"UI", CAPTURE.as_bytes()));
+    file.extend(value([8, 0x18], *b"UI", identifier.as_bytes()));
+    file.extend(value([0x10, 0x20], *b"LO", b"000042"));
+    file.extend(value([0x20, 0xd], *b"UI", b"2.25.4711"));
+    file.extend(long_value([0x7fe0, 0x10], *b"OB", pixels));
+    file
+}
+
+/// A data element with a short length: tag, type, length, value padded to an even length.
+fn value([group, number]: [u16; 2], kind: [u8; 2], text: &[u8]) -> Vec<u8> {
+    let padding = if kind == *b"UI" { 0 } else { b' ' };
+    let mut padded = text.to_vec();
+    padded.resize(text.len().next_multiple_of(2), padding);
+    let tag = [group.to_le_bytes(), number.to_le_bytes()].concat();
+    [&tag, &kind[..], &(padded.len() as u16).to_le_bytes(), &padded].concat()
+}
+
+/// A data element with a long length.
+fn long_value([group, number]: [u16; 2], kind: [u8; 2], octets: &[u8]) -> Vec<u8> {
+    let tag = [group.to_le_bytes(), number.to_le_bytes()].concat();
+    [&tag, &kind[..], &[0, 0], &(octets.len() as u32).to_le_bytes(), octets].concat()
+}
+
 fn expect(kind: u8, wanted: u8, name: &str) -> io::Result<()> {
     if kind == wanted {
         Ok(())

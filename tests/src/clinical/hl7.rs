@@ -18,6 +18,11 @@ pub fn send_observation(mut stream: impl Read + Write, control_id: &str) -> io::
     .map(|segment| segment + "\r")
     .concat();
     write_message(&mut stream, &message)?;
+    await_acknowledgement(stream, control_id)
+}
+
+/// Waits for the receiver's acknowledgement of a message that was sent before.
+pub fn await_acknowledgement(mut stream: impl Read, control_id: &str) -> io::Result<()> {
     let answer = read_message(&mut stream)?;
     let acknowledged = field(&answer, "MSA", 1) == Some("AA") && field(&answer, "MSA", 2) == Some(control_id);
     if acknowledged {

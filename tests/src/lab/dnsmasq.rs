@@ -40,10 +40,7 @@ impl Dnsmasq {
             .args(["--keep-in-foreground", "--log-facility=-", "--conf-file=/dev/null"])
             .args(["--port=0", "--interface=eth0", "--bind-interfaces", "--log-dhcp"])
             .args(["--user=root", "--group=root", "--pid-file"])
-            .arg(format!(
-                "--dhcp-leasefile={}",
-                folder.path().join("leases").display()
-            ))
+            .arg(format!("--dhcp-leasefile={}", folder.path().join("leases").display()))
             .args(options);
         let process = Process::start(command).context("`cargo xtask setup` installs dnsmasq")?;
         let said = |line: &str| line.contains(ready).then_some(());

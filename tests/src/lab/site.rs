@@ -314,7 +314,11 @@ impl Site {
     /// The kernel tells a bridge of a carrier when it has time, up to a second later; until then the port forwards nothing.
     fn wait_for_the_switches(&self) -> Result<()> {
         eventually("every port of the switches forwards", || {
-            let ports = printed(&self.fabric, "ip", &["-d", "-o", "link", "show", "type", "bridge_slave"])?;
+            let ports = printed(
+                &self.fabric,
+                "ip",
+                &["-d", "-o", "link", "show", "type", "bridge_slave"],
+            )?;
             Ok(ports.lines().all(|port| port.contains("state forwarding")))
         })
     }
