@@ -1,17 +1,15 @@
 //! Inline mode on real interfaces: two trunks, paired, with nothing but the enforcer between them. Wants to be root.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use enforcer_tests::lab::{Config, Enforcer, Gateway, Offload, PacketSocket, set_offload};
+use anyhow::{Context, Result, ensure};
+use enforcer_tests::lab::{Config, Enforcer, Gateway, Offload, PATIENCE, PacketSocket, eventually, set_offload};
 use enforcer_tests::packet::{Builder, Frame, packet, tcp_flags};
 
 const PUMP: &str = "10.10.110.21";
 const SERVER: &str = "10.20.5.10";
 const POLICY: &str = "/run/policy.yaml";
-/// Longer than a frame takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 const ZONES: &str = "zones:
   pumps: {vlan: 110, subnets: [10.10.110.0/24], mode: enforce}
@@ -87,17 +85,6 @@ fn telemetry(port: u16) -> Builder {
         .ip(PUMP, SERVER)
         .udp(port, 24105)
         .payload([0x5a; 100])
-}
-
-fn eventually(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
-    let end = Instant::now() + PATIENCE;
-    while !holds()? {
-        if Instant::now() > end {
-            bail!("not within {PATIENCE:?}: {what}");
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
 }
 
 fn losses(enforcer: &Enforcer<'_>, port: &str) -> Result<i64> {
