@@ -38,6 +38,7 @@ fn opening(step: &Step) -> Vec<Vec<u8>> {
         Action::Waveforms { .. } => vec![start().udp(24_105, 24_105).build().bytes],
         Action::Resolve => vec![start().udp(40_000, 53).build().bytes],
         Action::Ping => vec![start().echo(1, 1).build().bytes],
+        Action::Flood { frame, .. } => vec![with_tag(find(step.from).vlan, &frame())],
         Action::Frames(frames) => {
             let vlan = find(step.from).vlan;
             frames().iter().map(|frame| with_tag(vlan, frame)).collect()
@@ -46,8 +47,8 @@ fn opening(step: &Step) -> Vec<Vec<u8>> {
     }
 }
 
-#[test]
-fn the_reference_policies_give_every_step_its_verdict() {
+/// The engine with the reference policies, on the demo's trunk.
+fn engine() -> Engine {
     let tables = reference::tables().unwrap_or_else(|error| panic!("{error}"));
     let mut trunk = PortSetup::new("trunk", TRUNK);
     trunk.control = control::LLDP;
@@ -55,11 +56,46 @@ fn the_reference_policies_give_every_step_its_verdict() {
         .filter(|vlan| tables.vlans[0].0[usize::from(*vlan)] != 0)
         .collect();
     let ports = ports::table(&[trunk.entry(0)]).expect("one port");
-    let engine = Engine::new(tables, ports);
+    Engine::new(tables, ports)
+}
+
+/// What a limit lets through at once, and what becomes of the next frame.
+#[test]
+fn the_reference_policies_shield_a_pump_as_the_demo_says() {
+    let engine = engine();
+    for step in scenario::chapters().iter().flat_map(|chapter| &chapter.steps) {
+        let Expect::Held {
+            rule, reason, burst, ..
+        } = step.expect
+        else {
+            continue;
+        };
+        let [frame] = &opening(step)[..] else {
+            panic!("a flood is of one frame");
+        };
+        let passed = (0..10 * burst).take_while(|_| engine.decide(frame, TRUNK, 1).0.verdict == Verdict::Pass);
+        // What the rate earns in one tick of the clock comes on top of the burst.
+        let passed = passed.count();
+        assert!(
+            (burst as usize..burst as usize + 3).contains(&passed),
+            "{passed} at once"
+        );
+        let (decision, _) = engine.decide(frame, TRUNK, 1);
+        let decided = &engine.tables().names.rules[decision.rule as usize].name;
+        assert_eq!(
+            (decision.verdict, decision.reason, decided.as_str()),
+            (Verdict::Drop, reason, rule)
+        );
+    }
+}
+
+#[test]
+fn the_reference_policies_give_every_step_its_verdict() {
+    let engine = engine();
     let mut wrong = Vec::new();
     for step in scenario::chapters().iter().flat_map(|chapter| &chapter.steps) {
         let expected = match step.expect {
-            Expect::Pass { rule } => (Verdict::Pass, DropReason::None, Some(rule)),
+            Expect::Pass { rule } | Expect::Held { rule, .. } => (Verdict::Pass, DropReason::None, Some(rule)),
             Expect::Drop { reason, rule } => (Verdict::Drop, reason, rule),
             Expect::WouldDrop { reason, rule } => (Verdict::WouldDrop, reason, rule),
         };

@@ -41,7 +41,7 @@ fn a_policy_with_holes_is_noticed() -> Result<()> {
             );
             fs::write(
                 folder.path().join(file.file_name()),
-                open.replace("  pumps-to-gateway:", "  pumps-to-server:"),
+                open.replace("pumps-to-gateway", "pumps-to-server"),
             )?;
         }
     }

@@ -59,7 +59,7 @@ fn openers(site: &Site) -> Result<Flood> {
 /// So many images of 4 MB, each with other pixels.
 fn images(folder: &Path, count: u32) -> Result<()> {
     for instance in 0..count {
-        let row: Vec<u8> = (0..2_000).map(|at| (at * (instance + 7) >> 5) as u8).collect();
+        let row: Vec<u8> = (0..2_000).map(|at| ((at * (instance + 7)) >> 5) as u8).collect();
         fs::write(
             folder.join(instance.to_string()),
             dicom::image(instance, &row.repeat(ROWS)),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::clinical::{monitor, simple};
+use crate::lab::flood::{Flood, Offered};
 use crate::lab::router::GATEWAY_MAC;
 use crate::lab::switch::with_tag;
 use crate::lab::{Device, Lab, Namespace, PacketSocket};
@@ -28,6 +29,8 @@ pub struct Outcome {
     pub complaint: String,
     /// What was sent as a frame, as it stands on the trunk.
     pub frames: Vec<Vec<u8>>,
+    /// What was sent as a flood, and how many frames of it arrived.
+    pub flood: Option<(Offered, u64)>,
 }
 
 impl Outcome {
@@ -40,6 +43,7 @@ impl Outcome {
             worked,
             complaint,
             frames: Vec::new(),
+            flood: None,
         }
     }
 
@@ -48,6 +52,7 @@ impl Outcome {
             worked: false,
             complaint: "nobody answers frames".to_owned(),
             frames,
+            flood: None,
         }
     }
 }
@@ -83,6 +88,7 @@ pub fn act(lab: &Lab, step: &Step) -> Result<Outcome> {
             let frames = send_all(&socket, &frames())?;
             Outcome::sent(frames.iter().map(|frame| with_tag(device.vlan, frame)).collect())
         }
+        Action::Flood { rate, frame } => flood(lab, step, *rate, &frame())?,
         Action::TrunkFrames(frames) => Outcome::sent(send_all(&lab.in_front_of_the_gateway()?, &frames())?),
     })
 }
@@ -136,6 +142,32 @@ fn ping(from: (&Device, &Namespace), to: Ipv4Addr) -> Result<io::Result<()>> {
     let is_reply = |frame: &[u8]| frame.len() > 34 && frame[26..30] == to.octets() && frame[34..].starts_with(message);
     let answer = socket.wait_for(ANSWER, is_reply)?;
     Ok(answer.map(|_| ()).ok_or_else(|| io::Error::other("no reply")))
+}
+
+/// Floods for a second, and counts at the receiver what reaches its interface.
+fn flood(lab: &Lab, step: &Step, rate: u32, frame: &Frame) -> Result<Outcome> {
+    const SECOND: Duration = Duration::from_secs(1);
+    let socket = |device: &str| lab.inside(device).enter(|| PacketSocket::open("eth0"));
+    let (from, to) = (socket(step.from)?, socket(step.to)?);
+    let sent = frame.bytes.clone();
+    let flood = Flood::start(from, rate, move |_| sent.clone());
+    std::thread::sleep(SECOND);
+    let offered = flood.stop()?;
+    let message = &frame[frame.transport..];
+    let mut arrived = 0;
+    while to.wait_for(ANSWER, |seen| seen.ends_with(message))?.is_some() {
+        arrived += 1;
+    }
+    let (worked, complaint) = (
+        2 * arrived > offered.frames(),
+        format!("{arrived} of {} frames arrived", offered.frames()),
+    );
+    Ok(Outcome {
+        worked,
+        complaint,
+        frames: Vec::new(),
+        flood: Some((offered, arrived)),
+    })
 }
 
 fn send_all(socket: &PacketSocket, frames: &[Frame]) -> Result<Vec<Vec<u8>>> {

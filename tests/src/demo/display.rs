@@ -51,7 +51,7 @@ impl Display {
     pub fn finding(self, step: &Step, finding: &Finding) {
         let style = match finding.word {
             "passed" => GREEN,
-            "noted" => YELLOW,
+            "noted" | "held" => YELLOW,
             _ => RED,
         };
         println!(

@@ -97,6 +97,13 @@ pub(super) fn arp_spoof() -> Vec<Frame> {
     vec![claim.arp(arp::REPLY, (mac, gateway), (BROADCAST, gateway)).build()]
 }
 
+/// What a server sends without end that has lost its mind: a piece of a drug library, permitted by a rule.
+pub(super) fn library_update() -> Frame {
+    let frame = packet().macs([0x02, 0, 0, 0x20, 0x05, 0x10], GATEWAY_MAC);
+    let frame = frame.ip("10.20.5.10", "10.10.110.21").udp(3613, 3613);
+    frame.payload([0x5a; 100]).build()
+}
+
 pub(super) fn spanning_tree() -> Vec<Frame> {
     let root = [0x42, 0x42, 0x03, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let frame = packet().macs([0x02, 0, 0, 0xba, 0xd0, 0x06], [0x01, 0x80, 0xc2, 0, 0, 0]);

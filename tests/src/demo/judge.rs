@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::lab::{Enforcer, Event, Lab, Metrics, PacketSocket};
 
@@ -15,7 +15,7 @@ const EVENT: Duration = Duration::from_millis(1500);
 /// What became of a step.
 #[derive(Debug)]
 pub struct Finding {
-    /// What to show: `passed`, `dropped`, `noted`.
+    /// What to show: `passed`, `dropped`, `noted`, `held`.
     pub word: &'static str,
     /// Why: the rule, or reason and rule.
     pub why: String,
@@ -43,6 +43,12 @@ pub fn try_step(lab: &Lab, enforcer: &Enforcer<'_>, step: &Step) -> Result<Findi
     match step.expect {
         Expect::Pass { rule } => trial.passed(rule),
         Expect::Drop { reason, rule } => trial.refused("drop", reason.name(), rule),
+        Expect::Held {
+            rule,
+            reason,
+            rate,
+            burst,
+        } => trial.held(rule, reason.name(), [rate, burst].map(f64::from)),
         Expect::WouldDrop { reason, rule } => trial.refused("would-drop", reason.name(), rule),
     }
 }
@@ -126,6 +132,35 @@ impl Trial<'_> {
         Ok(Finding {
             word,
             why,
+            counted,
+            wrong,
+        })
+    }
+
+    /// A flood that a limit holds to its rate. Within a tenth: sender and receiver are threads of a busy machine.
+    fn held(&self, rule: &str, reason: &str, [rate, burst]: [f64; 2]) -> Result<Finding> {
+        let mut wrong = Vec::new();
+        let (offered, arrived) = self.outcome.flood.as_ref().context("a limit is for floods")?;
+        let (right, offered) = (offered.within(rate, burst), offered.frames());
+        #[expect(clippy::cast_precision_loss, reason = "a few thousand frames")]
+        let share = *arrived as f64 / right;
+        if !(0.9..1.1).contains(&share) {
+            wrong.push(format!("{arrived} frames arrived instead of {right:.0}"));
+        }
+        let labels = [("reason", reason), ("verdict", "drop")];
+        let counted = self.growth(&self.enforcer.metrics()?, Enforcer::DROPPED_FRAMES, &labels);
+        if counted + arrived != offered {
+            wrong.push(format!(
+                "of {offered} frames {arrived} arrived, and {counted} were counted"
+            ));
+        }
+        let told = |event: &Event| self.is_about(event) && (event.reason(), event.rule()) == (reason, Some(rule));
+        if self.enforcer.wait_for_event(self.first_event, EVENT, told).is_none() {
+            wrong.push("no event tells of it".to_owned());
+        }
+        Ok(Finding {
+            word: "held",
+            why: format!("{reason}: {arrived} of {offered} arrived"),
             counted,
             wrong,
         })

@@ -8,7 +8,7 @@ use enforcer_common::verdict::DropReason;
 use crate::clinical::{dicom, hl7, simple};
 
 use super::frames;
-use super::step::Action::{Frames, Ping, Resolve, Scan, Tcp, TrunkFrames, Waveforms};
+use super::step::Action::{Flood, Frames, Ping, Resolve, Scan, Tcp, TrunkFrames, Waveforms};
 use super::step::{Action, Chapter, Expect, Step};
 
 /// The whole demo.
@@ -29,6 +29,10 @@ pub fn chapters() -> Vec<Chapter> {
         Chapter {
             title: "Forged and broken frames",
             steps: forged(),
+        },
+        Chapter {
+            title: "A device that fails under load",
+            steps: loaded(),
         },
     ]
 }
@@ -247,6 +251,38 @@ fn forged() -> Vec<Step> {
             "",
             Frames(frames::spanning_tree),
             refused(DropReason::ControlProtocol),
+        ),
+    ]
+}
+
+/// The shield of `policies/zones.yaml`: 500 a second, and a quarter of a second's worth at once.
+fn loaded() -> Vec<Step> {
+    let held = Expect::Held {
+        rule: "pump-gateway-to-pumps",
+        reason: DropReason::TowardLimit,
+        rate: 500,
+        burst: 125,
+    };
+    let flood = Flood {
+        rate: 10_000,
+        frame: frames::library_update,
+    };
+    vec![
+        step(
+            "its own server floods a pump",
+            "pump-gateway-01",
+            "pump-icu-01",
+            flood,
+            held,
+        ),
+        step(
+            "a second later it reports as before",
+            "pump-icu-01",
+            "pump-gateway-01",
+            POST,
+            Expect::Pass {
+                rule: "pumps-to-gateway",
+            },
         ),
     ]
 }

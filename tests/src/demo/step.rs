@@ -49,6 +49,13 @@ pub enum Action {
     },
     /// Sends frames as they are, from the device's own port at the switch.
     Frames(fn() -> Vec<Frame>),
+    /// Sends the same frame again and again from the device's own port at the switch, for a second.
+    Flood {
+        /// Frames a second.
+        rate: u32,
+        /// The frame.
+        frame: fn() -> Frame,
+    },
     /// Sends frames as they are on the trunk, as only a broken or malicious switch would.
     TrunkFrames(fn() -> Vec<Frame>),
 }
@@ -67,6 +74,17 @@ pub enum Expect {
         reason: DropReason,
         /// The rule that the event gives, if any.
         rule: Option<&'static str>,
+    },
+    /// It is permitted, but a limit lets through only so much of it.
+    Held {
+        /// The rule that permits it.
+        rule: &'static str,
+        /// The reason that the event gives and the counter counts.
+        reason: DropReason,
+        /// Frames a second.
+        rate: u32,
+        /// Frames at once.
+        burst: u32,
     },
     /// It works, but is counted as what enforcement would refuse.
     WouldDrop {

@@ -37,7 +37,7 @@ impl Offered {
     pub fn within(&self, rate: f64, burst: f64) -> f64 {
         let (mut room, mut last, mut passed) = (burst, Duration::ZERO, 0.0);
         for &time in &self.0 {
-            room = burst.min(room + rate * (time - last).as_secs_f64());
+            room = burst.min(room + rate * time.saturating_sub(last).as_secs_f64());
             last = time;
             if room >= 1.0 {
                 (room, passed) = (room - 1.0, passed + 1.0);
@@ -68,7 +68,9 @@ impl Flood {
                 thread::sleep(Duration::from_millis(1));
             }
             let first = times.first().copied().unwrap_or_default();
-            Ok(Offered(times.into_iter().map(|time| time - first).collect()))
+            Ok(Offered(
+                times.into_iter().map(|time| time.saturating_sub(first)).collect(),
+            ))
         };
         Self {
             stop,
