@@ -328,7 +328,7 @@ impl Controller {
 /// Reads and compiles the policy that the configuration names.
 pub fn read_policy(config: &Config) -> Result<Compiled, Failure> {
     let policy = policy::load(&config.policy)?;
-    let tables = Arc::new(policy::compile(&policy)?);
+    let tables = Arc::new(policy::compile_at(&policy, SystemTime::now())?);
     Ok(Compiled {
         tables,
         vlans: declared_vlans(&policy),

@@ -1,8 +1,12 @@
 //! `enforcer check`: reads and compiles a policy without touching the kernel.
 
-use std::{fmt, path::PathBuf, time::Duration, time::Instant};
+use std::{
+    fmt,
+    path::PathBuf,
+    time::{Duration, Instant, SystemTime},
+};
 
-use super::{TableSet, ValidPolicy, compile, load};
+use super::{TableSet, ValidPolicy, compile_at, load};
 use crate::diagnostics::Diagnostics;
 
 /// What a good policy holds.
@@ -21,7 +25,7 @@ pub struct Summary {
 pub fn check(paths: &[PathBuf]) -> Result<Summary, Diagnostics> {
     let started = Instant::now();
     let policy = load(paths)?;
-    let tables = compile(&policy)?;
+    let tables = compile_at(&policy, SystemTime::now())?;
     let elapsed = started.elapsed();
     Ok(Summary {
         policy,

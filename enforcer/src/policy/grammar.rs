@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use enforcer_common::abi::NAME_MAX;
 use ipnetwork::IpNetwork;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     fields::{Complaint, nearest},
@@ -263,6 +264,17 @@ pub(super) fn priority(text: &str) -> Result<i32, Complaint> {
             i32::MIN,
             i32::MAX
         );
+        Complaint::new(message, help)
+    })
+}
+
+/// `2027-01-31T00:00:00Z` (RFC 3339), in nanoseconds of Unix time. Never 0.
+pub(super) fn time(text: &str) -> Result<u64, Complaint> {
+    let time = OffsetDateTime::parse(text, &Rfc3339).ok();
+    let nanos = time.and_then(|time| u64::try_from(time.unix_timestamp_nanos()).ok());
+    nanos.filter(|nanos| *nanos > 0).ok_or_else(|| {
+        let message = format!("{} is not a time", quote(text));
+        let help = "write date, time and zone, such as 2027-01-31T00:00:00Z or 2027-01-31T00:00:00+01:00";
         Complaint::new(message, help)
     })
 }

@@ -37,7 +37,7 @@ pub mod valid;
 mod validate;
 mod yaml;
 
-use std::{collections::HashSet, path::PathBuf, sync::Arc};
+use std::{collections::HashSet, path::PathBuf, sync::Arc, time::SystemTime};
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
 pub use check::{Summary, check};
@@ -85,6 +85,14 @@ fn validated(texts: files::Texts, mut findings: Vec<Diagnostic>) -> Result<Valid
 }
 
 /// Compiles a policy into the tables of one generation. The only errors are exceeded [`limits`].
+///
+/// No rule has ended yet: those that expire are all there, with their times.
 pub fn compile(policy: &ValidPolicy) -> Result<TableSet, Diagnostics> {
-    compile::compile(policy)
+    compile::compile(policy, 0)
+}
+
+/// Compiles a policy at a time: rules that have ended by then are left out.
+pub fn compile_at(policy: &ValidPolicy, now: SystemTime) -> Result<TableSet, Diagnostics> {
+    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    compile::compile(policy, u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }

@@ -80,7 +80,7 @@ pub struct Names {
     pub zones: Vec<String>,
     /// By endpoint id.
     pub endpoints: Vec<EndpointName>,
-    /// By rule id: `default-deny`, then the rules by name.
+    /// By rule id: `default-deny`, then the rules by name, then again those that expire, for what stands behind them.
     pub rules: Vec<RuleName>,
     /// By LAN id; entry 0 is empty.
     pub lans: Vec<LanName>,

@@ -297,6 +297,8 @@ pub struct Rule {
     pub action: Action,
     /// Higher goes first.
     pub priority: i32,
+    /// When it ends, in nanoseconds of Unix time: from then on it is as if it were not there.
+    pub expires: Option<u64>,
     /// What the rule or its limit refuses is counted as `would-drop`, and passes, whatever the modes of the zones.
     pub monitor: bool,
     /// Log the first frame of each permitted flow.

@@ -235,6 +235,7 @@ impl<'t> Names<'t> {
             services: self.matches(&text.services, services, findings),
             action: text.action.unwrap_or(Action::Deny),
             priority: text.priority,
+            expires: text.expires,
             monitor: text.mode == Some(Mode::Monitor),
             log_new: text.log_new,
             limit: text.limit,

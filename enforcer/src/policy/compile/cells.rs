@@ -1,4 +1,4 @@
-//! Cells: the rule that wins for a profile and a service class.
+//! Cells: the record of the rule that wins for a profile and a service class, and of those that follow when it ends.
 
 use std::collections::HashMap;
 
@@ -6,19 +6,20 @@ use super::{
     blocks::Blocks,
     classes::{Classes, Closeness},
     profiles::{NEW_RANK, Profiles},
+    records::Records,
 };
 use crate::policy::valid::{ServiceMatch, ValidPolicy};
 
 /// The cells of all profiles.
 pub(super) struct Cells {
-    /// Blocks of rule ids.
+    /// Blocks of record ids.
     pub(super) blocks: Vec<[u32; 256]>,
     /// Numbers of blocks, by profile.
     pub(super) columns: Vec<u32>,
 }
 
 /// Decides every cell.
-pub(super) fn build(policy: &ValidPolicy, profiles: &Profiles, classes: &Classes) -> Cells {
+pub(super) fn build(policy: &ValidPolicy, profiles: &Profiles, classes: &Classes, records: &mut Records) -> Cells {
     let services = Services::collect(policy, classes);
     let mut blocks = Blocks::new();
     let mut columns = Vec::new();
@@ -27,7 +28,10 @@ pub(super) fn build(policy: &ValidPolicy, profiles: &Profiles, classes: &Classes
         row.fill(0);
         // From the last to the first, so that the winner is written last.
         for rank in profile.chunk_by(|_, next| next & NEW_RANK == 0).rev() {
-            services.paint(&mut row, rank);
+            services.paint(&mut row, rank, records);
+        }
+        for &cell in &row {
+            records.check(cell);
         }
         let numbers = row.chunks_exact(256).map(|chunk| match chunk.try_into() {
             Ok(block) => blocks.number(block),
@@ -64,13 +68,14 @@ impl Services {
         Self { lists, of_rule }
     }
 
-    /// Writes the winners among rules of one rank over a row.
-    fn paint(&self, row: &mut [u32], rank: &[u32]) {
+    /// Writes the winners among rules of one rank over a row, which has what decides without them.
+    fn paint(&self, row: &mut [u32], rank: &[u32], records: &mut Records) {
         let classes = |rule: u32| &self.lists[self.of_rule[rule as usize]];
         if let [rule] = *rank {
             let rule = rule & !NEW_RANK;
             for &(class, _) in classes(rule) {
-                row[class as usize] = rule;
+                let cell = &mut row[class as usize];
+                *cell = records.before(rule, *cell);
             }
             return;
         }
@@ -81,7 +86,8 @@ impl Services {
         // The closest is written last; among equals, the first name.
         claims.sort_unstable_by_key(|&(near, rule, _)| (near, std::cmp::Reverse(rule)));
         for (_, rule, class) in claims {
-            row[class as usize] = rule;
+            let cell = &mut row[class as usize];
+            *cell = records.before(rule, *cell);
         }
     }
 }

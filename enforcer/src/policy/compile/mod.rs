@@ -8,6 +8,7 @@
 //! classes.rs     services that no rule tells apart
 //! profiles.rs    (sender's, receiver's identity) -> the rules for this pair
 //! cells.rs       (rules of a pair, service class) -> the rule that wins
+//! records.rs     rules that end, and what decides then
 //! ```
 //!
 //! Precedence is settled here, once for all: a higher priority first; then deny before allow; then the more specific
@@ -20,28 +21,30 @@ mod classes;
 mod dynamic;
 mod identity;
 mod profiles;
+mod records;
 mod space;
 #[cfg(test)]
 mod tests;
 mod trie;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use enforcer_common::abi::{self, Lan, NO_LAN, SELF_ZONE, UNKNOWN_ZONE, VLAN_INNER, VlanTable, rule_flags};
 
 use budgets::Budgets;
+use records::Records;
 
 use super::{
     DEFAULT_RULE_NAME, limits,
     tables::{LanName, Names, RuleName, TableSet},
     valid::{Action, GuardMode, Guards, Mode, SELF, Scope, UNKNOWN, ValidPolicy, VlanId},
 };
-use crate::diagnostics::Diagnostics;
+use crate::diagnostics::{Diagnostic, Diagnostics};
 
 const _: () = assert!(UNKNOWN == UNKNOWN_ZONE as usize && SELF == SELF_ZONE as usize);
 
-/// Compiles a policy. The only errors are exceeded limits.
-pub(super) fn compile(policy: &ValidPolicy) -> Result<TableSet, Diagnostics> {
+/// Compiles a policy for `now`, in nanoseconds of Unix time. The only errors are exceeded limits.
+pub(super) fn compile(policy: &ValidPolicy, now: u64) -> Result<TableSet, Diagnostics> {
     let within =
         |what: &str, count: usize, limit: usize, help: &str| limits::check(what, count, limit, help, &policy.sources);
     let lans = Lans::collect(policy);
@@ -78,13 +81,19 @@ pub(super) fn compile(policy: &ValidPolicy) -> Result<TableSet, Diagnostics> {
     let rows = row_blocks * identities.sources.sets.len();
     let merge = "name zones instead of single devices in rules where that will do";
     within("rows of identities", rows, limits::ROWS, merge)?;
-    let profiles = profiles::build(policy, &identities);
+    let profiles = profiles::build(policy, &identities, now);
     within("profile blocks", profiles.blocks.len(), limits::PROFILE_BLOCKS, merge)?;
     let column_blocks = classes.count.div_ceil(256);
     let columns = column_blocks * profiles.lists.len();
     within("columns of services", columns, limits::COLUMNS, merge)?;
-    let cells = cells::build(policy, &profiles, &classes);
+    let mut records = Records::new(rules);
+    let cells = cells::build(policy, &profiles, &classes, &mut records);
     within("cell blocks", cells.blocks.len(), limits::CELL_BLOCKS, merge)?;
+    let sooner = "let fewer rules for the same addresses and services expire";
+    within("records of rules", records.list.len(), limits::RULES, sooner)?;
+    if let Some(chain) = records.excess(policy) {
+        return Err(too_many_deadlines(policy, &chain));
+    }
 
     let mut endpoints = space.endpoints;
     for (endpoint, pair) in endpoints.iter_mut().zip(&identities.of_endpoint) {
@@ -105,13 +114,13 @@ pub(super) fn compile(policy: &ValidPolicy) -> Result<TableSet, Diagnostics> {
         columns: cells.columns,
         column_blocks: column_blocks as u32,
         cells: cells.blocks.into_iter().map(abi::CellBlock).collect(),
-        rules,
+        rules: records.list,
         budgets: budgets.list,
         dynamic: space.dynamic,
         names: Names {
             zones: policy.zones.iter().map(|zone| zone.name.clone()).collect(),
             endpoints: space.names,
-            rules: rule_names(policy),
+            rules: rule_names(policy, &records.rule_of),
             lans: lans.names,
             realms: policy.realms.clone(),
         },
@@ -234,6 +243,7 @@ fn rules(policy: &ValidPolicy, budgets: &mut Budgets) -> Vec<abi::Rule> {
             flags: allow | log | alarm | monitor,
             budget: budgets.number(&rule.limit),
             scope,
+            deadline: rule.expires.unwrap_or(0),
             ..abi::Rule::default()
         }
     };
@@ -243,8 +253,9 @@ fn rules(policy: &ValidPolicy, budgets: &mut Budgets) -> Vec<abi::Rule> {
         .collect()
 }
 
-fn rule_names(policy: &ValidPolicy) -> Vec<RuleName> {
-    let default = RuleName {
+/// The names of records: all those of a rule have its name.
+fn rule_names(policy: &ValidPolicy, rule_of: &[u32]) -> Vec<RuleName> {
+    let default = || RuleName {
         name: DEFAULT_RULE_NAME.to_owned(),
         ..RuleName::default()
     };
@@ -253,7 +264,25 @@ fn rule_names(policy: &ValidPolicy) -> Vec<RuleName> {
         place: policy.sources.place(rule.at),
         location: Some(rule.at),
     };
-    std::iter::once(default).chain(policy.rules.iter().map(name)).collect()
+    let rule = |number: &u32| number.checked_sub(1).map(|number| &policy.rules[number as usize]);
+    rule_of
+        .iter()
+        .map(|number| rule(number).map_or_else(default, name))
+        .collect()
+}
+
+fn too_many_deadlines(policy: &ValidPolicy, chain: &[&super::valid::Rule]) -> Diagnostics {
+    let count = chain.len();
+    let message = format!(
+        "{count} rules that expire decide about the same packets, one after the other; {} can",
+        abi::DEADLINES
+    );
+    let mut finding = Diagnostic::at(chain[0].at, message).label("this one expires first");
+    for rule in &chain[1..] {
+        finding = finding.related(rule.at, "then this one");
+    }
+    let finding = finding.help("give some of them the same time, or narrow them");
+    Diagnostics::new(vec![finding], Arc::clone(&policy.sources))
 }
 
 /// LAN 0: nobody's.

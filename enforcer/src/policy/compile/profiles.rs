@@ -10,6 +10,7 @@ use std::{cmp::Reverse, collections::HashMap};
 use super::{
     blocks::Blocks,
     identity::{Assigned, Closeness, Identities, RuleSet},
+    records::is_over,
 };
 use crate::policy::valid::{Action, Rule, ServiceMatch, ValidPolicy};
 
@@ -30,8 +31,8 @@ pub(super) struct Profiles {
 }
 
 /// Finds the profiles of all pairs of identities.
-pub(super) fn build(policy: &ValidPolicy, identities: &Assigned) -> Profiles {
-    let mut builder = Builder::new(policy, identities);
+pub(super) fn build(policy: &ValidPolicy, identities: &Assigned, now: u64) -> Profiles {
+    let mut builder = Builder::new(policy, identities, now);
     let row_blocks = identities.destinations.sets.len().div_ceil(256);
     let mut rows: Vec<u32> = Vec::with_capacity(row_blocks * identities.sources.sets.len());
     for (number, rules) in identities.sources.sets.iter().enumerate() {
@@ -68,6 +69,7 @@ fn difference(mut a: &[(u32, Closeness)], mut b: &[(u32, Closeness)]) -> Vec<u32
 
 struct Builder<'p> {
     rules: &'p [Rule],
+    now: u64,
     receivers: &'p Identities,
     /// By destination identity: the rules by which it differs from the one that it is like.
     own: Vec<Vec<u32>>,
@@ -79,7 +81,7 @@ struct Builder<'p> {
 }
 
 impl<'p> Builder<'p> {
-    fn new(policy: &'p ValidPolicy, identities: &'p Assigned) -> Self {
+    fn new(policy: &'p ValidPolicy, identities: &'p Assigned, now: u64) -> Self {
         let receivers = &identities.destinations;
         let mut receivers_of = vec![Vec::new(); policy.rules.len() + 1];
         let mut own = Vec::with_capacity(receivers.sets.len());
@@ -91,6 +93,7 @@ impl<'p> Builder<'p> {
         }
         Self {
             rules: &policy.rules,
+            now,
             receivers,
             own,
             receivers_of,
@@ -141,8 +144,8 @@ impl<'p> Builder<'p> {
         number
     }
 
-    /// Sorts rules by all of the precedence that does not depend on the service. What stands behind a rule for every
-    /// service can never win and is left out.
+    /// Sorts rules by all of the precedence that does not depend on the service, without those that have ended. What stands
+    /// behind a rule for every service that does not end can never win and is left out.
     fn ranked(&self, both: Vec<(u32, Closeness, Closeness)>) -> Profile {
         let rule = |id: u32| &self.rules[id as usize - 1];
         let rank = |&(id, from, to): &(u32, Closeness, Closeness)| {
@@ -150,6 +153,7 @@ impl<'p> Builder<'p> {
             (Reverse(*priority), *action == Action::Allow, Reverse(from), Reverse(to))
         };
         let mut both = both;
+        both.retain(|&(id, ..)| !is_over(rule(id), self.now));
         // Rules are numbered by name, so the numbers order what agrees in all else.
         both.sort_unstable_by_key(|entry| (rank(entry), entry.0));
         let mut list = Profile::with_capacity(both.len());
@@ -157,7 +161,8 @@ impl<'p> Builder<'p> {
             list.extend(same.iter().map(|&(id, ..)| id));
             let first = list.len() - same.len();
             list[first] |= NEW_RANK;
-            let everything = |&(id, ..): &(u32, _, _)| rule(id).services.contains(&ServiceMatch::Any);
+            let everything =
+                |&(id, ..): &(u32, _, _)| rule(id).expires.is_none() && rule(id).services.contains(&ServiceMatch::Any);
             if same.iter().any(everything) {
                 break;
             }

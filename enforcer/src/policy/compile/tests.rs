@@ -1,6 +1,8 @@
-use enforcer_common::abi::{Endpoint, PROTOCOL_PORTS, endpoint_flags, rule_flags};
+use std::time::{Duration, SystemTime};
 
-use crate::policy::{TableSet, compile, load_texts};
+use enforcer_common::abi::{self, DEADLINES, Endpoint, PROTOCOL_PORTS, endpoint_flags, rule_flags};
+
+use crate::policy::{TableSet, compile, compile_at, load_texts};
 
 fn tables(text: &str) -> TableSet {
     let policy = load_texts([("policy.yaml".into(), text.to_owned())]).unwrap_or_else(|findings| panic!("{findings}"));
@@ -18,6 +20,21 @@ fn named<'t>(tables: &'t TableSet, word: &str) -> Vec<&'t Endpoint> {
         .filter(|(name, _)| is(name))
         .map(|(_, endpoint)| endpoint)
         .collect()
+}
+
+/// The record for a pair of identities and a TCP port, as the tables have it.
+fn rule_of(tables: &TableSet, sender: u32, receiver: u32, port: u16) -> u32 {
+    let block = tables.rows[(sender * tables.row_blocks + (receiver >> 8)) as usize];
+    let profile = tables.profiles[block as usize].0[(receiver & 0xff) as usize];
+    let entry = tables.protocols[6];
+    let class = if entry & PROTOCOL_PORTS == 0 {
+        entry
+    } else {
+        let ports = (entry & !PROTOCOL_PORTS) + u32::from(port >> 8);
+        u32::from(tables.services[ports as usize].0[usize::from(port & 0xff)])
+    };
+    let column = tables.columns[(profile * tables.column_blocks + (class >> 8)) as usize];
+    tables.cells[column as usize].0[(class & 0xff) as usize]
 }
 
 const SHIELDED: &str = "
@@ -131,14 +148,8 @@ fn rules_match_leases_by_device_zone_and_the_prefixes_around_all_of_them() {
     let tables = tables(LEASES);
     let rule = |sender: u32, port: u16| {
         let receiver = named(&tables, "10.1.2.0/24")[0].destination;
-        let sender = tables.endpoints[sender as usize].source;
-        let block = tables.rows[(sender * tables.row_blocks + (receiver >> 8)) as usize];
-        let profile = tables.profiles[block as usize].0[(receiver & 0xff) as usize];
-        let ports = tables.protocols[6] & !PROTOCOL_PORTS;
-        let class = tables.services[(ports + u32::from(port >> 8)) as usize].0[usize::from(port & 0xff)];
-        let column = tables.columns[(profile * tables.column_blocks + u32::from(class >> 8)) as usize];
-        let rule = tables.cells[column as usize].0[usize::from(class & 0xff)];
-        tables.names.rules[rule as usize].name.as_str()
+        let record = rule_of(&tables, tables.endpoints[sender as usize].source, receiver, port);
+        tables.names.rules[record as usize].name.as_str()
     };
     let [first, second] = [0, 1].map(|device: usize| tables.dynamic[device].endpoint);
     assert_eq!(
@@ -149,4 +160,80 @@ fn rules_match_leases_by_device_zone_and_the_prefixes_around_all_of_them() {
         [80, 81, 82, 83].map(|port| rule(second, port)),
         ["around", "further", "default-deny", "default-deny"]
     );
+}
+
+const ENDING: &str = "
+zones:
+  a: {vlan: 1, subnets: 10.1.0.0/16}
+  b: {vlan: 2, subnets: 10.2.0.0/16}
+rules:
+  early: {from: a, to: b, services: tcp/80, action: deny, priority: 9, expires: 2027-01-01T00:00:00Z}
+  earlier: {from: a, to: b, services: any, action: allow, priority: 8, expires: 2026-12-31T23:00:00+01:00}
+  late: {from: a, to: b, services: any, action: allow, priority: 7, expires: 2028-01-01T00:00:00Z}
+  standing: {from: a, to: b, services: tcp, action: deny, priority: 6}
+  never-reached: {from: a, to: b, services: tcp/80, action: allow, priority: 5}
+";
+
+/// The chain of rules from `a` to `b` on a TCP port.
+fn chain(tables: &TableSet, port: u16) -> Vec<&str> {
+    let end = |word| named(tables, word)[0];
+    let mut record = rule_of(tables, end("10.1.0.0/16").source, end("10.2.0.0/16").destination, port);
+    let mut chain = Vec::new();
+    let mut before = 0;
+    loop {
+        chain.push(tables.names.rules[record as usize].name.as_str());
+        let abi::Rule {
+            deadline, otherwise, ..
+        } = tables.rules[record as usize];
+        if deadline == 0 {
+            return chain;
+        }
+        assert!(before < deadline, "the deadlines of {chain:?} do not grow");
+        (before, record) = (deadline, otherwise);
+    }
+}
+
+#[test]
+fn behind_a_rule_that_ends_stands_the_next_one_that_lasts_longer() {
+    let tables = tables(ENDING);
+    assert_eq!(chain(&tables, 80), ["early", "late", "standing"]);
+    assert_eq!(chain(&tables, 81), ["earlier", "late", "standing"]);
+    let record = tables.names.rules.iter().position(|rule| rule.name == "early");
+    let deadline = tables.rules[record.expect("it is there")].deadline;
+    assert_eq!(deadline, 1_798_761_600 * 1_000_000_000);
+}
+
+#[test]
+fn rules_that_have_ended_are_as_if_absent() {
+    let policy =
+        load_texts([("policy.yaml".into(), ENDING.to_owned())]).unwrap_or_else(|findings| panic!("{findings}"));
+    let at = |seconds| {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        compile_at(&policy, now).unwrap_or_else(|findings| panic!("{findings}"))
+    };
+    let tables = at(1_798_761_600);
+    assert_eq!(chain(&tables, 80), ["late", "standing"]);
+    assert_eq!(chain(&at(1_798_761_599), 80), ["early", "late", "standing"]);
+    assert_eq!(chain(&at(4_000_000_000), 80), ["standing"]);
+}
+
+#[test]
+fn more_ends_than_the_data_path_follows_are_an_error() {
+    let rules = |count: usize| {
+        let zones = "zones:\n  a: {vlan: 1, subnets: 10.1.0.0/16}\nrules:\n".to_owned();
+        (0..count).fold(zones, |text, number| {
+            format!(
+                "{text}  r{number}: {{from: a, to: a, services: tcp/80, action: allow, priority: -{number}, expires: 203{number}-01-01T00:00:00Z}}\n"
+            )
+        })
+    };
+    let compiled = |count| {
+        let policy = load_texts([("policy.yaml".into(), rules(count))]).unwrap_or_else(|findings| panic!("{findings}"));
+        compile(&policy)
+    };
+    assert!(compiled(DEADLINES).is_ok());
+    let findings = compiled(DEADLINES + 1).expect_err("too many");
+    assert_eq!(findings.list.len(), 1);
+    assert_eq!(findings.list[0].related.len(), DEADLINES, "{findings}");
+    assert!(findings.to_string().contains("policy.yaml:4:"), "{findings}");
 }

@@ -12,9 +12,10 @@ use crate::policy::{
 const RULE: Known = Known {
     what: "a rule",
     keys: &[
-        "from", "to", "services", "action", "priority", "mode", "log", "limit", "class", "comment", "owner", "ticket",
+        "from", "to", "services", "action", "priority", "mode", "expires", "log", "limit", "class", "comment", "owner",
+        "ticket",
     ],
-    later: &["expires", "template"],
+    later: &["template"],
 };
 
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub(in crate::policy) struct RuleText {
     pub(in crate::policy) services: Vec<Spanned<ServiceReference>>,
     pub(in crate::policy) action: Option<Action>,
     pub(in crate::policy) priority: i32,
+    pub(in crate::policy) expires: Option<u64>,
     pub(in crate::policy) mode: Option<Mode>,
     pub(in crate::policy) log_new: bool,
     pub(in crate::policy) limit: Limit,
@@ -62,6 +64,8 @@ pub(super) fn rule(name: Spanned<String>, node: &Node<'_>, findings: &mut Vec<Di
     let priority = priority.and_then(|node| scalar(node, grammar::priority, findings));
     let mode = fields.get("mode");
     let mode = mode.and_then(|node| scalar(node, grammar::mode, findings));
+    let expires = fields.get("expires");
+    let expires = expires.and_then(|node| scalar(node, grammar::time, findings));
     let limit = fields.get("limit").map(|node| {
         allows_only("limit", node, action, findings);
         rates::rule_limit(node, findings)
@@ -79,6 +83,7 @@ pub(super) fn rule(name: Spanned<String>, node: &Node<'_>, findings: &mut Vec<Di
         services: services.unwrap_or_default(),
         action,
         priority: priority.map_or(0, |priority| priority.value),
+        expires: expires.map(|time| time.value),
         mode: mode.map(|mode| mode.value),
         limit,
         scope,
