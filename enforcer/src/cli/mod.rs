@@ -3,8 +3,10 @@
 mod check;
 mod detach;
 mod exit;
+mod explain;
 mod reload;
 mod run;
+mod simulate;
 mod status;
 mod terminal;
 mod test;
@@ -59,6 +61,10 @@ enum Command {
     Detach(ConfigArgument),
     /// Check policy files and folders without touching anything.
     Check(check::Arguments),
+    /// Explain what becomes of a frame: verdict, rule, stages, and the rules that nearly match.
+    Explain(Box<explain::Arguments>),
+    /// Replay a capture: what a policy would have made of its frames, or what another one would change.
+    Simulate(simulate::Arguments),
     /// Run the tests of a policy: does each of their frames meet with what the test expects?
     Test(test::Arguments),
 }
@@ -84,6 +90,8 @@ impl Command {
             Self::Status(arguments) => status::run(arguments),
             Self::Detach(config) => detach::run(config),
             Self::Check(arguments) => check::run(arguments),
+            Self::Explain(arguments) => explain::run(arguments),
+            Self::Simulate(arguments) => simulate::run(arguments),
             Self::Test(arguments) => test::run(arguments),
         }
     }

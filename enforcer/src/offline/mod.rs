@@ -7,7 +7,11 @@
 //! ```
 
 pub mod build;
+pub mod capture;
+pub mod explain;
+pub mod misses;
 mod outcome;
+pub mod simulate;
 pub mod suite;
 
 use enforcer_common::frame::Frame;

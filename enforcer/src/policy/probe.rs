@@ -375,3 +375,8 @@ fn flags(text: &str) -> Result<u8, Complaint> {
         )
     })
 }
+
+/// A hardware address that somebody typed: `Err` says what is wrong, in one line.
+pub fn hardware_address(text: &str) -> Result<[u8; 6], String> {
+    hardware(text).map_err(|complaint| complaint.in_one_line())
+}
