@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(passed(limit, 1_000_000, 1_000), 1_000);
     }
 
-    /// `PITFALLS` 15: fractional tokens thrown away let 550 pass of 1100 offered against 1000.
+    /// Pitfall 15: fractional tokens thrown away let 550 pass of 1100 offered against 1000.
     #[test]
     fn an_offer_over_the_rate_passes_at_the_rate() {
         let limit = Rate {
@@ -168,6 +168,7 @@ mod tests {
         assert_eq!(Rate::default().of_octets(64).cost, 0);
     }
 
+    /// Pitfall 15: a refill of 16 bits wrapped after 33 seconds without traffic.
     #[test]
     fn idle_time_earns_one_burst() {
         let limit = Rate {

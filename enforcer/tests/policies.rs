@@ -99,6 +99,7 @@ fn the_reference_names_every_limit() {
     }
 }
 
+/// Pitfall 9: a table that overflowed was nobody's concern. What does not fit is refused before anything is swapped.
 #[test]
 fn a_policy_that_is_too_big_names_the_limit() {
     let mut text = "zones:\n".to_owned();

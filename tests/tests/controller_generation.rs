@@ -121,6 +121,7 @@ fn a_dropped_frame_is_counted_by_its_port() -> Result<()> {
     Ok(())
 }
 
+/// Pitfall 13: an update reset the counters.
 #[test]
 fn counters_carry_over_by_name() -> Result<()> {
     let pins = Pins::new();
@@ -228,6 +229,7 @@ fn an_object_of_something_else_is_refused() {
     assert!(error.err().expect("garbage").to_string().contains("cargo xtask build"));
 }
 
+/// Pitfall 9: the pressure of a table was shown as 0.
 #[test]
 fn entries_of_a_flow_table_are_counted_whole() -> Result<()> {
     use enforcer_common::abi::{Flow, FlowKey};
@@ -253,6 +255,7 @@ fn entries_of_a_flow_table_are_counted_whole() -> Result<()> {
     Ok(())
 }
 
+/// Pitfall 19: "Argument list too long" says neither which table nor which limit.
 #[test]
 fn a_table_that_is_too_large_is_named() {
     let tables = hospital(&rule("pumps-to-servers"));

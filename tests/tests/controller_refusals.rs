@@ -5,7 +5,7 @@ mod gateway;
 use anyhow::Result;
 use enforcer_tests::lab::Enforcer;
 use enforcer_tests::lab::enforcer::{binary, configure};
-use gateway::{Gateway, occupy};
+use gateway::{GOOD, Gateway, occupy};
 
 #[test]
 fn a_missing_interface_is_named() -> Result<()> {
@@ -19,6 +19,7 @@ fn a_missing_interface_is_named() -> Result<()> {
     gateway.assert_untouched()
 }
 
+/// Pitfall 8: an occupied hook meant no filtering, in silence.
 #[test]
 fn an_occupied_hook_is_refused_and_no_port_is_half_attached() -> Result<()> {
     let gateway = Gateway::new()?;
@@ -78,6 +79,22 @@ fn bad_configurations_and_policies_are_refused_with_their_place() -> Result<()> 
     gateway.write_policy("zones: {a: {vlan: 1, subnets: [10.0.0.0/8]}, b: {vlan: 2, subnets: [10.0.0.0/8]}}\n")?;
     let (code, text) = gateway.refused(&gateway.config(&["trunk0"]))?;
     assert_eq!((code, text.contains("policy.yaml:1:")), (1, true), "{text}");
+    gateway.assert_untouched()
+}
+
+/// Pitfalls 9 and 19: a full table is found before anything is attached, and named with the setting to raise.
+#[test]
+fn a_table_that_is_too_small_is_named_with_the_setting_to_raise() -> Result<()> {
+    let gateway = Gateway::new()?;
+    let rule = |number| format!("  r{number}: {{from: pumps, to: servers, services: tcp/{number}, action: allow}}\n");
+    let rules: String = (1000..1020).map(rule).collect();
+    gateway.write_policy(&format!("{GOOD}{rules}"))?;
+    let mut config = gateway.config(&["trunk0"]);
+    config.settings = "tables.rule_slots = 8".into();
+    let (code, text) = gateway.refused(&config)?;
+    assert_eq!(code, 2, "{text}");
+    assert!(text.contains("raise `rule_slots` under [tables]"), "{text}");
+    assert!(!text.contains("Argument list too long"), "{text}");
     gateway.assert_untouched()
 }
 

@@ -14,6 +14,7 @@ use gateway::{GOOD, Gateway, PATIENCE, eventually};
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// Pitfall 2: offloads that hide tags are off before anything is enforced, and on again afterwards.
 #[test]
 fn attach_reload_and_detach_leave_the_machine_as_it_was() -> Result<()> {
     let gateway = Gateway::new()?;
@@ -150,6 +151,7 @@ fn an_interface_that_is_made_anew_gets_the_program_again() -> Result<()> {
     Ok(())
 }
 
+/// Pitfall 2: an offload hides the tags from XDP, where tcpdump still shows them.
 #[test]
 fn an_offload_that_is_switched_on_while_it_runs_is_switched_off_again() -> Result<()> {
     let gateway = Gateway::new()?;

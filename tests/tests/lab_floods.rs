@@ -79,6 +79,7 @@ fn quiet_sessions(site: &Site, count: usize) -> Result<Vec<(TcpStream, TcpStream
     sessions.collect()
 }
 
+/// Pitfall 9: a table that is full has a documented way out, and no established flow pays for it.
 #[test]
 fn a_syn_flood_disturbs_neither_a_transfer_nor_sessions_that_are_quiet() -> Result<()> {
     let site = archive()?;
@@ -141,6 +142,37 @@ fn a_syn_flood_disturbs_neither_a_transfer_nor_sessions_that_are_quiet() -> Resu
     let entries = |table| enforcer.count("enforcer_table_entries", &[("table", table)]);
     assert!(entries("half_open")? <= 1024);
     assert!(entries("flows")? < 100, "no opener is among the established flows");
+    Ok(())
+}
+
+/// Pitfall 13: a port scan made a series of metrics of each port and address that it tried.
+#[test]
+fn a_port_scan_adds_no_series() -> Result<()> {
+    const FRAMES: u32 = 10_000;
+    let site = archive()?;
+    let enforcer = site.start(ARCHIVE, TABLES)?;
+    let guest = site.socket("guest")?;
+    let probe = |number: u32| {
+        let source = Ipv4Addr::new(10, 66, 0, 2 + (number % 250) as u8).to_string();
+        let target = Ipv4Addr::new(10, 10, 130, (number % 251) as u8).to_string();
+        let frame = packet().macs(site.host("guest").mac, GATEWAY_MAC).ip(&source, &target);
+        let (from, to) = (number as u16, (number % 9_973) as u16);
+        let frame = match number % 3 {
+            0 => frame.tcp(from, to, tcp_flags::SYN),
+            1 => frame.udp(from, to),
+            _ => frame.protocol((number % 100) as u8 + 100).payload([0; 20]),
+        };
+        guest.send(&frame.build())
+    };
+    probe(0)?;
+    eventually("it is counted", || Ok(enforcer.drops("default-deny")? == 1))?;
+    let before = enforcer.metrics()?.series();
+    (1..FRAMES).try_for_each(probe)?;
+    let counted = || enforcer.count(Enforcer::DROPPED_FRAMES, &[("zone", "guests")]);
+    eventually("all are counted", || Ok(counted()? == u64::from(FRAMES)))?;
+    let after = enforcer.metrics()?.series();
+    let new: Vec<_> = after.difference(&before).collect();
+    assert!(new.is_empty(), "{new:?}");
     Ok(())
 }
 

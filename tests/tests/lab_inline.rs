@@ -188,6 +188,7 @@ fn refused_frames_do_not_cross_nor_reach_the_gateways_stack() -> Result<()> {
     Ok(())
 }
 
+/// Pitfall 11: `would-drop` is a verdict of its own.
 #[test]
 fn in_monitor_mode_what_would_be_dropped_crosses() -> Result<()> {
     let pair = Pair::new(1500)?;

@@ -16,7 +16,8 @@ use enforcer::policy::TableSet;
 use enforcer_tests::lab::crossing::{Crossing, policy};
 use enforcer_tests::lab::enforcer::run;
 use enforcer_tests::lab::stream::Report;
-use enforcer_tests::lab::{Enforcer, Metrics, Signal};
+use enforcer_tests::lab::{Enforcer, Metrics, PATIENCE, Signal};
+use enforcer_tests::packet::{packet, tcp_flags};
 
 /// Reloads by the controller: each loads a program, which passes the verifier.
 const RELOADS: u16 = 40;
@@ -59,6 +60,36 @@ fn a_thousand_swaps_lose_nothing_and_pass_nothing_wrong() -> Result<()> {
     let mut enforcer = Enforcer::spawn(gateway)?;
     enforcer.wait_until_ready()?;
     assert_counted(&enforcer.metrics()?, &reports);
+    Ok(())
+}
+
+/// Pitfall 16: an allow list became a deny list, because the default changed and the old entries stayed.
+#[test]
+fn a_policy_and_its_opposite_take_turns_without_a_trace() -> Result<()> {
+    const ONLY_WEB: &str = "  web: {from: pumps, to: servers, services: tcp/443, action: allow}\n";
+    const ALL_BUT_WEB: &str = "  all: {from: pumps, to: servers, services: any, action: allow}
+  no-web: {from: pumps, to: servers, services: tcp/443, action: deny}\n";
+    let zones = policy(0);
+    let zones = &zones[..zones.find("services:").context("services follow zones")?];
+    let crossing = Crossing::build()?;
+    let turn = |rules: &str| crossing.set_policy(&format!("{zones}rules:\n{rules}"));
+    turn(ONLY_WEB)?;
+    let enforcer = Enforcer::start(crossing.gateway.inside(), &Crossing::config())?;
+    let (front, behind) = (crossing.gateway.in_front_of("east")?, crossing.gateway.behind("east")?);
+    let pump = packet().vlan(110).ip("10.10.110.21", "10.20.5.10");
+    let turns = [(ONLY_WEB, 443, 80), (ALL_BUT_WEB, 80, 443)];
+    for (number, (rules, passes, refused)) in (1..).zip(turns.into_iter().cycle().take(6)) {
+        turn(rules)?;
+        enforcer.reload()?;
+        for port in [refused, passes] {
+            front.send(&pump.clone().tcp(40_000 + number, port, tcp_flags::SYN).build())?;
+        }
+        let arrived = behind.wait_for(PATIENCE, |_| true)?.context("nothing passes")?;
+        let expected = pump.clone().tcp(40_000 + number, passes, tcp_flags::SYN).build();
+        assert_eq!(arrived, expected.bytes, "turn {number}");
+        let dropped = enforcer.count(Enforcer::DROPPED_FRAMES, &[("zone", "pumps")])?;
+        assert_eq!(dropped, u64::from(number), "one each turn");
+    }
     Ok(())
 }
 

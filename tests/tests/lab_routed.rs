@@ -161,7 +161,10 @@ fn who_may_only_answer_opens_nothing() -> Result<()> {
         assert!(connected.is_err(), "{to}: the server may not start");
         assert_eq!(enforcer.drops("default-deny")?, number, "one SYN to {to}");
     }
-    assert_eq!(enforcer.count("enforcer_flows_inserted_total", &[])?, 0);
+    for table in ["flows", "half_open"] {
+        let entries = enforcer.count("enforcer_table_entries", &[("table", table)])?;
+        assert_eq!(entries, 0, "{table}");
+    }
     Ok(())
 }
 

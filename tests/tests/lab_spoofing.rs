@@ -159,6 +159,7 @@ fn a_device_s_address_cannot_be_claimed_toward_the_gateway() -> Result<()> {
     trial.fails("pump")
 }
 
+/// Pitfall 11: in monitor mode, the attack works and is a `would-drop`.
 #[test]
 fn the_gateway_s_address_cannot_be_claimed_across_a_pair() -> Result<()> {
     let device = "  router: {zone: pumps, mac: '02:00:00:00:6e:01', address: [10.10.110.1, 'fd00:10:110::1']}";

@@ -52,6 +52,8 @@ fn the_engine_agrees_with_the_oracle() {
 }
 
 /// A new policy decides the next frame of every flow, fragment and error.
+///
+/// Pitfall 16: nothing of the earlier policy is left.
 #[test]
 fn the_engine_agrees_with_the_oracle_across_a_swap() {
     for seed in seeds(60) {
@@ -64,6 +66,8 @@ fn the_engine_agrees_with_the_oracle_across_a_swap() {
 }
 
 /// What is dropped in enforce mode is what monitor mode has foretold, frame by frame.
+///
+/// Pitfall 11: what is only watched was shown as forwarded; here it is a `would-drop`, and foretells the drop.
 #[test]
 fn monitor_mode_foretells_enforce_mode() {
     for seed in seeds(60) {
@@ -81,6 +85,8 @@ fn monitor_mode_foretells_enforce_mode() {
 }
 
 /// The kernel's action, event and counters are those of the userspace build.
+///
+/// Pitfall 12: the tracer of policies disagreed with the data path. Here it is the data path.
 #[test]
 fn the_kernel_program_agrees_with_the_engine() {
     let mut coverage = Coverage::default();

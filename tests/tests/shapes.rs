@@ -64,6 +64,8 @@ fn the_engine_gives_every_shape_its_verdict() {
 }
 
 /// What the shapes must have shown between them. A reason that no shape reaches is a reason that nobody tests.
+///
+/// Pitfall 3: what is not understood has a reason of its own, and none goes untested.
 #[test]
 fn the_shapes_reach_every_outcome() {
     let expected: Vec<_> = shapes::all()
@@ -93,6 +95,8 @@ fn the_shapes_reach_every_outcome() {
 }
 
 /// The kernel's verdict, reason, stage, rule, endpoints and counters are those of the userspace build.
+///
+/// Pitfall 12: the tracer of policies disagreed with the data path. Here it is the data path.
 #[test]
 fn the_kernel_program_agrees_in_everything() {
     let tables = shapes::tables();

@@ -125,6 +125,7 @@ mod tests {
     #[error(transparent)]
     struct Outer(Create);
 
+    /// Pitfalls 10 and 19: the system's error stays, and the table is named.
     #[test]
     fn the_map_and_the_system_error_are_both_said() {
         let error = Outer(Create(io::Error::from_raw_os_error(libc::E2BIG)));

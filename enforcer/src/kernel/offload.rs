@@ -232,6 +232,7 @@ mod tests {
         assert!(error.contains("Remove it"), "{error}");
     }
 
+    /// Pitfall 2: where nobody can tell whether tags are visible, that is said.
     #[test]
     fn a_veth_whose_peer_is_elsewhere_is_reported() {
         let folder = tempfile::TempDir::new().unwrap();

@@ -135,6 +135,7 @@ mod tests {
         assert!(got.recycled.is_empty());
     }
 
+    /// Pitfall 13: an update reset the counters.
     #[test]
     fn a_name_keeps_its_slot_when_the_order_changes() {
         let got = assigned(&["a", "b", "c"], &["c", "a"], &[]).unwrap();

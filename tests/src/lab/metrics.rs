@@ -1,6 +1,6 @@
 //! What the enforcer's metrics page says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One scrape.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +31,12 @@ impl Metrics {
     /// All samples of a metric.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &Sample> {
         self.samples.iter().filter(move |sample| sample.name == name)
+    }
+
+    /// All series, values aside.
+    pub fn series(&self) -> BTreeSet<String> {
+        let series = |sample: &Sample| format!("{}{:?}", sample.name, sample.labels);
+        self.samples.iter().map(series).collect()
     }
 
     /// The sum of a metric over all samples that have these labels.

@@ -130,7 +130,7 @@ fn vlans() -> Vec<Case> {
                 .build(),
             refused(DropReason::VlanUndeclared),
         ),
-        // PITFALLS 1: VLANs reuse address ranges.
+        // Pitfall 1: VLANs reuse address ranges.
         case(
             "the same address in another realm is another device",
             packet().vlan(111).ip("10.10.110.21", SERVER).udp(7, 24105).build(),

@@ -49,6 +49,7 @@ fn ethernet() -> Vec<Case> {
             datagram(2).truncated(14),
             malformed(TruncatedVlan),
         ),
+        // Pitfall 17: a cut tag ended the parsing instead of being an error.
         case(
             "the frame ends inside the tag",
             datagram(3).truncated(17),
@@ -59,6 +60,7 @@ fn ethernet() -> Vec<Case> {
             tagged(2).truncated(20),
             malformed(TruncatedVlan),
         ),
+        // Pitfall 3: deeper tags fell to a default that let them pass.
         case("three tags", tagged(3), malformed(TooManyTags)),
         case(
             "three tags, the last one cut",
@@ -149,6 +151,7 @@ fn ipv4() -> Vec<Case> {
             options.udp(102, 24105).build(),
             allowed("pumps-to-servers"),
         ),
+        // Pitfall 17: the length of an IPv4 header was ignored.
         case(
             "options do not shift the ports",
             pump().options(&[1; 40]).udp(103, 9).build(),
