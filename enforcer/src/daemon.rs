@@ -19,6 +19,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::bindings;
 use crate::config::{Config, EventOutput};
 use crate::control::{self, Command};
 use crate::controller::{Controller, Failure, read_policy};
@@ -48,7 +49,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         output: Arc::new(doors.output),
         socket: control::socket_path(&config.runtime_directory),
     };
-    daemon.read_events()?;
+    daemon.read_rings()?;
     daemon.read_log();
     let (sender, commands) = mpsc::channel(16);
     tokio::spawn(control::serve(doors.control, Arc::clone(&daemon.state), sender));
@@ -236,7 +237,8 @@ impl Daemon {
         tracing::info!("{line}");
     }
 
-    fn read_events(&mut self) -> Result<(), Error> {
+    /// Reads both rings of the kernel program.
+    fn read_rings(&mut self) -> Result<(), Error> {
         let Some(generation) = self.controller.as_mut().and_then(Controller::generation) else {
             return Ok(());
         };
@@ -245,6 +247,8 @@ impl Daemon {
             "events",
             events::read(ring, Arc::clone(&self.state), Arc::clone(&self.output)),
         );
+        let ring = typed(generation.map("DHCP")?, "DHCP")?;
+        spawn_reader("DHCP messages", bindings::read(ring, Arc::clone(&self.state)));
         Ok(())
     }
 
@@ -260,6 +264,7 @@ impl Daemon {
 
     async fn end(mut self, end: End, keep: bool) -> Result<(), Failure> {
         notify(&[NotifyState::Stopping]);
+        self.state.bindings.sweep();
         match end {
             End::Detached => tracing::info!("detached, ending"),
             End::Signal if keep => tracing::info!("ending; enforcement stays in place (`enforcer detach` removes it)"),

@@ -11,6 +11,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::bindings::Bindings;
 use crate::config::Config;
 use crate::kernel::generation::typed;
 use crate::kernel::{Error, Generation, Sizes, SlotNames};
@@ -26,6 +27,8 @@ pub struct State {
     counters: OnceLock<Counters>,
     /// What became of the events that came out of the ring.
     pub events: EventCounts,
+    /// Addresses learnt by DHCP.
+    pub bindings: Bindings,
     /// Sizes of the shared maps.
     pub sizes: Sizes,
 }
@@ -188,6 +191,7 @@ impl State {
             names: RwLock::default(),
             counters: OnceLock::new(),
             events: EventCounts::default(),
+            bindings: Bindings::new(&config.state_directory),
             sizes: config.sizes,
         }
     }

@@ -1,4 +1,4 @@
-//! What must hold for any octets: parser, decision, policy text, configuration text, control protocol.
+//! What must hold for any octets: parser, decision, policy text, configuration text, control protocol, DHCP messages.
 //!
 //! Each [`Target`] takes octets and panics when something does not hold. `tests/fuzz.rs` runs them all, on what is in
 //! `fuzz/corpus` and `fuzz/regressions` and on mutations of it; the package in `fuzz` hands the same functions to
@@ -6,6 +6,7 @@
 #![allow(clippy::missing_panics_doc, reason = "to panic is what a target is for")]
 
 mod control;
+mod dhcp;
 mod mutate;
 mod seeds;
 
@@ -38,7 +39,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 6] = [
     Target {
         name: "parse",
         run: parse,
@@ -63,6 +64,11 @@ pub const TARGETS: [Target; 5] = [
         name: "control",
         run: control::control,
         count: 3_000,
+    },
+    Target {
+        name: "dhcp",
+        run: dhcp::dhcp,
+        count: 100_000,
     },
 ];
 
@@ -155,3 +161,5 @@ fn shown(findings: &impl Display) {
 
 /// The control protocol.
 pub use control::control;
+/// DHCP messages.
+pub use dhcp::dhcp;

@@ -69,6 +69,11 @@ fn control_protocol() {
     fuzz("control");
 }
 
+#[test]
+fn dhcp_messages() {
+    fuzz("dhcp");
+}
+
 /// A folder that no target has is a corpus that nobody runs.
 #[test]
 fn every_folder_has_its_target() {

@@ -2,6 +2,7 @@
 
 mod check;
 mod detach;
+mod devices;
 mod exit;
 mod explain;
 mod reload;
@@ -57,6 +58,8 @@ enum Command {
     Reload(ConfigArgument),
     /// Tell what is in force.
     Status(status::Arguments),
+    /// Tell which devices the policy in force has, and their addresses.
+    Devices(devices::Arguments),
     /// Take the enforcement off all ports and remove all that was kept, flows and counters included.
     Detach(ConfigArgument),
     /// Check policy files and folders without touching anything.
@@ -88,6 +91,7 @@ impl Command {
             Self::Run(config) => run::run(config),
             Self::Reload(config) => reload::run(config),
             Self::Status(arguments) => status::run(arguments),
+            Self::Devices(arguments) => devices::run(arguments),
             Self::Detach(config) => detach::run(config),
             Self::Check(arguments) => check::run(arguments),
             Self::Explain(arguments) => explain::run(arguments),

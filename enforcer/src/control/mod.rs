@@ -15,6 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use crate::bindings::DeviceStatus;
 use crate::state::Status;
 pub use client::{CallError, call};
 pub use server::{bind, serve};
@@ -49,6 +50,8 @@ pub struct Request {
 pub enum Verb {
     /// Tell of the state.
     Status,
+    /// Tell of the devices and their addresses.
+    Devices,
     /// Read the policy anew and put it in force.
     Reload,
     /// Take the program off all ports, and end.
@@ -58,7 +61,7 @@ pub enum Verb {
 impl Verb {
     /// Whether it changes anything.
     fn is_mutating(self) -> bool {
-        self != Self::Status
+        !matches!(self, Self::Status | Self::Devices)
     }
 }
 
@@ -72,6 +75,8 @@ struct Answer {
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<Status>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    devices: Option<Vec<DeviceStatus>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     detached: Option<Vec<String>>,
 }
 
@@ -82,6 +87,7 @@ impl Answer {
             ok: true,
             error: None,
             status: None,
+            devices: None,
             detached: None,
         }
     }

@@ -116,6 +116,10 @@ async fn answer(request: &Request, uid: u32, state: &State, commands: &mpsc::Sen
             status: Some(state.status().clone()),
             ..Answer::ok()
         },
+        Verb::Devices => Answer {
+            devices: Some(state.bindings.devices()),
+            ..Answer::ok()
+        },
         Verb::Reload => match ask(commands, Command::Reload).await {
             Ok(()) => Answer {
                 status: Some(state.status().clone()),

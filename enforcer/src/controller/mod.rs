@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use aya::maps::{Array, MapData};
 use enforcer_common::abi::{Meta, settings_flags};
 
+use crate::bindings::Inventory;
 use crate::config::{Config, EventOutput, PortConfig};
 use crate::diagnostics::Diagnostics;
 use crate::kernel::generation::{IDLE_SECONDS, typed};
@@ -44,6 +45,7 @@ pub struct Compiled {
     tables: Arc<TableSet>,
     /// Outer VLANs that it declares.
     vlans: VlanSet,
+    inventory: Arc<Inventory>,
 }
 
 /// What is in force.
@@ -85,6 +87,7 @@ impl Controller {
     /// Puts the first policy in force. What an earlier controller left in place is adopted: every port goes from its
     /// policy to this one in one step. On an error all is left as it was found.
     pub fn start(&mut self, policy: Compiled) -> Result<(), Error> {
+        self.state.bindings.adopt(&self.pins.maps());
         let result = self.put_in_force(policy);
         match &result {
             Ok(()) => self.tell_of_reload(None),
@@ -104,6 +107,7 @@ impl Controller {
     /// made anew gets the running policy again.
     pub fn watch(&mut self) {
         self.keep_tags_visible();
+        self.state.bindings.sweep();
         if self.next_reattachment <= Instant::now() && self.is_reattachment_due() {
             tracing::warn!("an interface is back, or was made anew: putting the policy on it");
             if let Err(error) = self.reattach() {
@@ -136,6 +140,7 @@ impl Controller {
         let policy = Compiled {
             tables: Arc::clone(&running.policy.tables),
             vlans: running.policy.vlans,
+            inventory: Arc::clone(&running.policy.inventory),
         };
         self.put_in_force(policy)
     }
@@ -188,6 +193,10 @@ impl Controller {
     fn in_force(&mut self, running: Running) {
         for link in &running.links {
             log_link(link, self.running.is_none());
+        }
+        let inventory = Arc::clone(&running.policy.inventory);
+        if let Err(error) = self.state.bindings.follow(&running.generation, inventory) {
+            tracing::error!("addresses learnt by DHCP do not follow the policy: {error}");
         }
         let now = SystemTime::now();
         if let Err(error) = write_meta(&running, now) {
@@ -329,9 +338,11 @@ impl Controller {
 pub fn read_policy(config: &Config) -> Result<Compiled, Failure> {
     let policy = policy::load(&config.policy)?;
     let tables = Arc::new(policy::compile_at(&policy, SystemTime::now())?);
+    let inventory = Arc::new(Inventory::new(&policy, &tables));
     Ok(Compiled {
         tables,
         vlans: declared_vlans(&policy),
+        inventory,
     })
 }
 

@@ -83,6 +83,7 @@ impl Collector for EnforcerCollector {
         scrape.controller(&status);
         scrape.ports(&status);
         scrape.output(&self.state);
+        scrape.bindings(&self.state.bindings);
         if let (Some(counters), Some(generation)) = (self.state.counters(), &status.generation) {
             scrape.policy(generation);
             scrape.frames(counters, generation);

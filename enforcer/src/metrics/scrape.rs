@@ -11,6 +11,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{IntCounterVec, IntGaugeVec, Opts};
 
 use super::Counted;
+use crate::bindings::Bindings;
 use crate::state::{Counters, GenerationStatus, State, Status};
 
 /// A scrape in the making.
@@ -142,6 +143,24 @@ impl Scrape {
             "Records of a size that this controller does not know.",
             [],
             [([], load(&state.events.malformed))],
+        );
+    }
+
+    /// Addresses learnt by DHCP.
+    pub(super) fn bindings(&mut self, bindings: &Bindings) {
+        self.gauges(
+            "enforcer_bindings",
+            "Devices that have an address by DHCP now.",
+            [],
+            [([], bindings.count_held().cast_signed() as i64)],
+        );
+        self.counters(
+            "enforcer_dhcp_messages_ignored_total",
+            "DHCP server messages that taught the controller nothing, by reason.",
+            ["reason"],
+            bindings
+                .ignored()
+                .map(|(reason, count)| ([reason.name().to_owned()], count)),
         );
     }
 
@@ -299,6 +318,8 @@ impl Scrape {
         let limited = [
             ("flows", counted.flows, sizes.flows),
             ("half_open", counted.half_open, sizes.half_open),
+            ("bindings", Some(state.bindings.count_held() as u64), sizes.bindings),
+            ("device_slots", Some(slots.devices.len() as u64), sizes.device_slots),
             ("zone_slots", Some(slots.zones.len() as u64), sizes.zone_slots),
             ("rule_slots", Some(slots.rules.len() as u64), sizes.rule_slots),
             ("port_slots", Some(slots.ports.len() as u64), sizes.port_slots),

@@ -36,13 +36,13 @@ pub fn control(octets: &[u8]) {
     }
 }
 
-/// Whether the first line is one of the three requests, read without the controller's types.
+/// Whether the first line is one of the requests, read without the controller's types.
 fn is_request(octets: &[u8]) -> bool {
     let line = octets.split(|&octet| octet == b'\n').next().unwrap_or_default();
     let Ok(Value::Object(fields)) = serde_json::from_slice(line) else {
         return false;
     };
-    let verbs = ["status", "reload", "detach"];
+    let verbs = ["status", "devices", "reload", "detach"];
     let verb = fields.get("request").and_then(Value::as_str);
     fields.len() == 2 && fields.get("version") == Some(&1.into()) && verb.is_some_and(|verb| verbs.contains(&verb))
 }

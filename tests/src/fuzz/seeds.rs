@@ -48,12 +48,16 @@ pub fn seeds(target: &Target) -> (Vec<Seed>, &'static [&'static [u8]]) {
             seeds.extend(texts.map(|text| made("a random policy", text.into_bytes())));
             &POLICY_WORDS
         }
+        "dhcp" => {
+            seeds.extend(super::dhcp::messages().map(|octets| made("a DHCP message", octets)));
+            &super::dhcp::WORDS
+        }
         "config" => {
             seeds.extend(files(&repository().join("deploy")));
             &CONFIG_WORDS
         }
         _ => {
-            for verb in ["status", "reload", "detach"] {
+            for verb in ["status", "devices", "reload", "detach"] {
                 let line = format!("{{\"version\":1,\"request\":\"{verb}\"}}\n");
                 seeds.push(made("a request", line.into_bytes()));
             }
