@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use enforcer_tests::lab::router::GATEWAY_MAC;
 use enforcer_tests::lab::site::{Plan, Site};
-use enforcer_tests::lab::{Enforcer, Namespace, PATIENCE};
+use enforcer_tests::lab::{self, Config, Enforcer, Lab, Namespace, PATIENCE};
 use enforcer_tests::packet::{Frame, packet, protocol};
 
 /// Pumps start, servers answer; nobody else may do anything, but find their neighbours and talk inside of their VLAN.
@@ -92,15 +92,19 @@ fn echo_over_tcp(site: &Site, place: &Namespace, server: IpAddr, length: u32) ->
 fn echo_over_udp(site: &Site, server: IpAddr, length: usize, times: u8) -> Result<()> {
     let bind = |host: &str, address: IpAddr| site.inside(host).enter(|| UdpSocket::bind((address, 24105)));
     let pump = addresses(site, "pump")[usize::from(server.is_ipv6())];
-    let (here, there) = (bind("pump", pump)?, bind("server", server)?);
+    exchange(&bind("pump", pump)?, &bind("server", server)?, length, times)
+}
+
+/// Sends datagrams from one socket to another and back.
+fn exchange(here: &UdpSocket, there: &UdpSocket, length: usize, times: u8) -> Result<()> {
     let mut arrived = vec![0; 65_536];
     for number in 0..times {
         let sent: Vec<u8> = (0..length).map(|at| (at % 251) as u8 ^ number).collect();
         here.send_to(&sent, there.local_addr()?)?;
-        for (receiver, answer_to) in [(&there, Some(&here)), (&here, None)] {
+        for (receiver, answer_to) in [(there, Some(here)), (here, None)] {
             receiver.set_read_timeout(Some(PATIENCE))?;
             let got = receiver.recv(&mut arrived);
-            let got = got.with_context(|| format!("datagram {number} of {length} octets to {server}"))?;
+            let got = got.with_context(|| format!("datagram {number} of {length} octets"))?;
             ensure!(
                 arrived[..got] == sent,
                 "datagram {number} of {length} octets was changed"
@@ -276,5 +280,29 @@ fn jumbo_frames_pass_whole_and_longer_datagrams_in_fragments() -> Result<()> {
         expected,
         "one frame, or four fragments"
     );
+    enforcer.assert_no_drops()
+}
+
+/// Pitfall 5, with tags: on a trunk each full fragment is four octets longer than the MTU says.
+#[test]
+fn datagrams_over_the_mtu_cross_a_tagged_trunk() -> Result<()> {
+    let lab = lab::Plan::new()
+        .device("pump", 110, [2, 0, 0, 0, 110, 21], "10.10.110.21/24")
+        .device("server", 205, [2, 0, 0, 0, 205, 10], "10.20.5.10/24")
+        .build()?;
+    let write = || std::fs::write(Site::POLICY, POLICY);
+    lab.gateway().enter(write)?;
+    let enforcer = Enforcer::start(lab.gateway(), &Config::new(&[Lab::TRUNK], Site::POLICY))?;
+    let bind = |device: &str| {
+        let at = (lab.device(device).address, 24105);
+        lab.inside(device).enter(|| UdpSocket::bind(at))
+    };
+    let (pump, server) = (bind("pump")?, bind("server")?);
+    let mut expected = 0;
+    for length in [1_000, 1_472, 1_473, 20_000] {
+        exchange(&pump, &server, length, 5)?;
+        expected += 2 * 5 * fragments(server.local_addr()?.ip(), 1500, length);
+    }
+    assert_eq!(by_rule(&enforcer, "telemetry")?, expected, "every fragment counts");
     enforcer.assert_no_drops()
 }
