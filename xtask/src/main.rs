@@ -6,6 +6,7 @@
 mod commands;
 mod deny;
 mod helper;
+mod kernels;
 mod linker;
 mod machine;
 mod packages;
@@ -48,6 +49,7 @@ enum Command {
     Setup(commands::setup::Arguments),
     Verify(commands::verify::Arguments),
     Bench(commands::bench::Arguments),
+    Kernels(commands::kernels::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         Command::Setup(arguments) => commands::setup::run(&arguments),
         Command::Verify(arguments) => commands::verify::run(&arguments),
         Command::Bench(arguments) => commands::bench::run(&arguments),
+        Command::Kernels(arguments) => commands::kernels::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

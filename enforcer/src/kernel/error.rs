@@ -24,6 +24,20 @@ pub enum Error {
         /// Last lines of the verifier's log.
         log: String,
     },
+    /// The kernel lacks what the program needs.
+    #[error(
+        "Linux {release} is too old for the enforcer, which needs {needed} or newer: {reason}. What this kernel answered: {cause}"
+    )]
+    TooOld {
+        /// The kernel's release, as `uname -r` says.
+        release: String,
+        /// The oldest version that is supported.
+        needed: &'static str,
+        /// What it lacks.
+        reason: String,
+        /// What failed.
+        cause: Box<Error>,
+    },
     /// Pinned maps of another shape.
     #[error("the state that an earlier run left pinned under {directory} does not fit:\n{}\nEither restore the earlier settings under [tables] in enforcer.toml, or give the state up, flows and counters included: `enforcer detach`, then `enforcer run`", differences.join("\n"))]
     Incompatible {

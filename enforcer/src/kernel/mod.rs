@@ -12,6 +12,7 @@ mod inline;
 pub mod links;
 pub mod netdev;
 pub mod offload;
+mod oldest;
 pub mod pins;
 pub mod ports;
 pub mod privileges;

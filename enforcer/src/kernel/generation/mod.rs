@@ -14,6 +14,7 @@ use enforcer_common::abi::{Access, FlowState, Settings, settings_flags};
 use super::error::{Error, errno};
 use super::fill::fill;
 use super::inline;
+use super::oldest;
 use super::ports::{self, PortSetup};
 use super::shared::{self, SharedMaps, Sizes};
 use super::ticks::TickClock;
@@ -143,6 +144,10 @@ impl Generation {
     /// Shared state is touched last and only in ways that the running generation does not notice: names of new
     /// zones and rules get slots, counters of recycled slots are set to zero.
     pub fn load(options: &LoadOptions<'_>) -> Result<Self, Error> {
+        Self::try_load(options).map_err(oldest::explain)
+    }
+
+    fn try_load(options: &LoadOptions<'_>) -> Result<Self, Error> {
         if let SharedMaps::Pinned(directory) = &options.shared {
             shared::check_compatible(options.object, directory, &options.sizes)?;
         }

@@ -1,0 +1,211 @@
+//! The virtual machine: what is in its file system, how it is started, what it reports.
+
+use super::archive::Archive;
+use super::debian::Kernel;
+use crate::workspace::Workspace;
+use anyhow::{Context, Result, bail, ensure};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Programs of this machine that the checks start.
+const PROGRAMS: [&str; 4] = ["ip", "bridge", "ethtool", "busybox"];
+
+/// Modules that the checks need; what a kernel has built in is not among its files.
+const MODULES: [&str; 5] = ["veth", "8021q", "bridge", "tun", "af_packet"];
+
+/// Longest that a machine may run, seconds. Software emulation is ten to twenty times slower than this machine.
+const LIMIT: &str = "400";
+
+const INIT: &str = "#!/bin/busybox sh
+B=/bin/busybox
+export PATH=/bin ENFORCER_BINARY=/bin/enforcer
+$B mount -t proc proc /proc
+$B mount -t sysfs sys /sys
+$B mount -t devtmpfs dev /dev
+$B mount -t bpf bpf /sys/fs/bpf
+while read module; do $B insmod /modules/$module || echo \"insmod $module failed\"; done < /modules/order
+$B mkdir -p /dev/net
+[ -e /dev/net/tun ] || $B mknod /dev/net/tun c 10 200
+kernels $(cat /options 2>/dev/null)
+echo END
+$B poweroff -f
+";
+
+/// A line of the guest: a check and its outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// Name of the check.
+    pub(crate) check: String,
+    /// Whether it held.
+    pub(crate) passed: bool,
+    /// What was seen.
+    pub(crate) text: String,
+}
+
+/// What one kernel said.
+pub(crate) struct Report {
+    /// As `uname -r` says.
+    pub(crate) release: String,
+    /// The checks, in order.
+    pub(crate) outcomes: Vec<Outcome>,
+    /// From power-on to power-off.
+    pub(crate) took: Duration,
+}
+
+/// The part of the file system that is the same for all kernels.
+pub(crate) fn base(workspace: &Workspace, short: bool) -> Result<Vec<u8>> {
+    let mut archive = Archive::default();
+    for folder in ["proc", "sys", "dev", "run", "tmp", "modules"] {
+        archive.folder(folder);
+    }
+    let built = ["enforcer", "kernels", "demo"].map(|name| workspace.target.join("release").join(name));
+    let found = PROGRAMS.iter().map(|name| program(name)).collect::<Result<Vec<_>>>()?;
+    let mut libraries = Vec::new();
+    for program in built.iter().chain(&found) {
+        let name = program.file_name().unwrap_or_default().to_string_lossy();
+        archive.copy(program, &format!("bin/{name}"))?;
+        libraries.extend(needed(program)?);
+    }
+    libraries.sort();
+    libraries.dedup();
+    for library in libraries {
+        archive.copy(&library, &library.to_string_lossy())?;
+    }
+    // Under the same paths as here: the programs were built with them.
+    archive.tree(&workspace.root.join("policies"))?;
+    archive.tree(&workspace.root.join("tests/fixtures"))?;
+    let init = INIT.replace("$(cat /options 2>/dev/null)", if short { "--short" } else { "" });
+    archive.file("init", init.as_bytes());
+    Ok(archive.finish())
+}
+
+/// Boots a kernel, runs the checks, and returns what they said.
+pub(crate) fn boot(kernel: &Kernel, base: &[u8], folder: &Path) -> Result<Report> {
+    let mut initramfs = base.to_vec();
+    initramfs.extend(modules(kernel)?);
+    let file = folder.join(format!("{}.initramfs", kernel.release));
+    fs::write(&file, initramfs)?;
+    let started = Instant::now();
+    let output = Command::new("timeout")
+        .args(["--kill-after=5", LIMIT, "qemu-system-x86_64"])
+        .args(["-machine", "q35", "-cpu", "max", "-smp", "2", "-m", "2048"])
+        // Software emulation: it is there on every machine, and tells of the same kernel.
+        .args(["-accel", "tcg,thread=multi"])
+        .args(["-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio"])
+        .arg("-kernel")
+        .arg(&kernel.image)
+        .arg("-initrd")
+        .arg(&file)
+        .args([
+            "-append",
+            "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on",
+        ])
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot start qemu-system-x86_64")?;
+    let took = started.elapsed();
+    fs::remove_file(&file)?;
+    let console = String::from_utf8_lossy(&output.stdout);
+    let log = folder.join(format!("{}.log", kernel.release));
+    fs::write(&log, &*console)?;
+    let outcomes: Vec<_> = console.lines().filter_map(outcome).collect();
+    if !console.lines().any(|line| line.trim_end() == "END") {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        bail!(
+            "{} did not come to its end within {LIMIT} s: see {} {}",
+            kernel.release,
+            log.display(),
+            errors.trim()
+        );
+    }
+    Ok(Report {
+        release: kernel.release.clone(),
+        outcomes,
+        took,
+    })
+}
+
+/// `CHECK`, name, `ok` or `failed`, text, separated by tabs.
+fn outcome(line: &str) -> Option<Outcome> {
+    let mut fields = line.trim_end().strip_prefix("CHECK\t")?.splitn(3, '\t');
+    Some(Outcome {
+        check: fields.next()?.to_owned(),
+        passed: fields.next()? == "ok",
+        text: fields.next().unwrap_or_default().replace("\\n", "\n"),
+    })
+}
+
+/// The modules, uncompressed, and the order to load them in.
+fn modules(kernel: &Kernel) -> Result<Vec<u8>> {
+    let mut archive = Archive::default();
+    let mut order: Vec<String> = Vec::new();
+    for module in MODULES {
+        let output = Command::new("/sbin/modprobe")
+            .arg("-d")
+            .arg(&kernel.root)
+            .args(["-S", &kernel.release, "--show-depends", module])
+            .output()
+            .context("cannot run modprobe")?;
+        let shown = String::from_utf8_lossy(&output.stdout);
+        for path in shown.lines().filter_map(|line| line.strip_prefix("insmod ")) {
+            let path = PathBuf::from(path.trim());
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let name = format!("{}.ko", name.trim_end_matches(".ko"));
+            if order.contains(&name) {
+                continue;
+            }
+            archive.file(&format!("modules/{name}"), &decompressed(&path)?);
+            order.push(name);
+        }
+    }
+    archive.file("modules/order", (order.join("\n") + "\n").as_bytes());
+    Ok(archive.finish())
+}
+
+fn decompressed(path: &Path) -> Result<Vec<u8>> {
+    let tool = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("xz") => "xz",
+        Some("zst") => "zstd",
+        _ => return fs::read(path).with_context(|| format!("cannot read {}", path.display())),
+    };
+    let output = Command::new(tool).arg("-dc").arg(path).output();
+    let output = output.with_context(|| format!("cannot run {tool}"))?;
+    ensure!(output.status.success(), "{tool} cannot read {}", path.display());
+    Ok(output.stdout)
+}
+
+fn program(name: &str) -> Result<PathBuf> {
+    use crate::machine::{Local, Machine};
+    Local
+        .program(name)
+        .with_context(|| format!("this machine has no program {name}"))
+}
+
+/// The shared libraries of a program; none of one that is linked statically.
+fn needed(program: &Path) -> Result<Vec<PathBuf>> {
+    let output = Command::new("ldd").arg(program).output().context("cannot run ldd")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let words = text
+        .split_whitespace()
+        .filter(|word| word.starts_with('/') && !word.ends_with(':'));
+    Ok(words.map(PathBuf::from).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_guest_is_an_outcome_and_others_are_not() {
+        let line = "CHECK\tjumbo\tfailed\ta frame\\ndid not arrive\r";
+        let expected = Outcome {
+            check: "jumbo".into(),
+            passed: false,
+            text: "a frame\ndid not arrive".into(),
+        };
+        assert_eq!(outcome(line), Some(expected));
+        assert_eq!(outcome("[    0.1] CHECK"), None);
+    }
+}
