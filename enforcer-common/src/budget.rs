@@ -5,7 +5,8 @@
 use core::ops::Deref;
 
 use crate::abi::{Address, Bucket, BucketKey, Budget, Endpoint, Lan, NO_RULE, Rule, bucket_kind, rule_flags, scope};
-use crate::packet::Packet;
+use crate::concurrency::Activity;
+use crate::packet::{Packet, link};
 use crate::ratelimit;
 use crate::tables::Tables;
 use crate::verdict::DropReason;
@@ -26,6 +27,8 @@ pub struct Charge {
     pub opens: bool,
     /// It answers in a flow: the rule's budget is the initiator's.
     pub answers: bool,
+    /// What it does to the count of concurrent flows.
+    pub activity: Activity,
 }
 
 /// A bucket and its limits.
@@ -40,6 +43,7 @@ struct Spending<'a, T> {
     packet: &'a Packet,
     lan: &'a Lan,
     opens: bool,
+    activity: Activity,
     now: u64,
 }
 
@@ -58,6 +62,7 @@ fn try_spend<T: Tables>(tables: &T, packet: &Packet, charge: Charge, now: u64) -
         packet,
         lan,
         opens: charge.opens,
+        activity: charge.activity,
         now,
     };
     let group = spending.group();
@@ -124,6 +129,7 @@ impl<'a, T: Tables> Spending<'a, T> {
         let key = |kind, owner: Address| BucketKey {
             owner,
             realm: self.lan.realm,
+            subject: link(self.lan, self.packet.family, &owner, &owner),
             kind,
             family: self.packet.family,
             ..BucketKey::default()
@@ -187,7 +193,9 @@ impl<'a, T: Tables> Spending<'a, T> {
         let (tick, now) = (self.tables.tick_nanos(), self.now);
         let admitted = ratelimit::admits(&bucket.packets, budget.packets, tick, now)
             && ratelimit::admits(&bucket.octets, budget.octets.of_octets(self.packet.length), tick, now)
-            && (!self.opens || ratelimit::admits(&bucket.flows, budget.flows, tick, now));
+            && (!self.opens
+                || (ratelimit::admits(&bucket.flows, budget.flows, tick, now)
+                    && bucket.has_room(budget.concurrent, now)));
         if admitted { Ok(()) } else { Err(reason) }
     }
 
@@ -200,6 +208,9 @@ impl<'a, T: Tables> Spending<'a, T> {
         ratelimit::charge(&bucket.octets, budget.octets.of_octets(self.packet.length), self.now);
         if self.opens {
             ratelimit::charge(&bucket.flows, budget.flows, self.now);
+        }
+        if budget.concurrent != 0 && !matches!(self.activity, Activity::None) {
+            bucket.follow(self.activity, self.now);
         }
     }
 }

@@ -4,7 +4,9 @@
 //! each field is first reduced to the set of rules that it satisfies, numbered; pairs of numbers then index tables
 //! that the policy compiler has filled. Precedence is settled there.
 
-use crate::abi::{Address, Endpoint, Lan, PROTOCOL_PORTS, Rule, TRIE_HOST, TRIE_NODE};
+use crate::abi::{
+    Address, BindingKey, DEADLINES, Endpoint, Lan, PROTOCOL_PORTS, Rule, TRIE_HOST, TRIE_NODE, UNKNOWN_ENDPOINT,
+};
 use crate::packet::{Ports, protocol};
 use crate::tables::Tables;
 
@@ -95,6 +97,21 @@ pub fn endpoint_id<T: Tables>(tables: &T, lan: &Lan, family: u8, address: &Addre
     })
 }
 
+/// The endpoint id of the device that got an address by DHCP, if its lease runs; else the unknown one.
+#[inline(always)]
+pub fn bound<T: Tables>(tables: &T, realm: u16, family: u8, address: &Address, now: u64) -> u32 {
+    let binding = tables.binding(&BindingKey {
+        address: *address,
+        realm,
+        family,
+        reserved: 0,
+    });
+    match binding {
+        Some(binding) if now < binding.expires => tables.dynamic(binding.device).unwrap_or(UNKNOWN_ENDPOINT),
+        _ => UNKNOWN_ENDPOINT,
+    }
+}
+
 /// Up to four steps down the trie, by the octets of `word`; a finished walk stays where it is.
 #[inline(always)]
 fn walk<T: Tables>(tables: &T, mut entry: u32, mut word: u32) -> Option<u32> {
@@ -122,19 +139,32 @@ pub const fn is_invalid_source(family: u8, address: &Address) -> bool {
     }
 }
 
-/// The rule that settles `service` from `source` to `destination`, and its number. `None` is a defect of the tables.
+/// The rule that settles `service` from `source` to `destination` at `now`, and its number. `None` is a defect of the tables.
 #[inline(always)]
 pub fn rule<'t, T: Tables>(
     tables: &'t T,
     source: &Endpoint,
     destination: &Endpoint,
     service: Service,
+    now: u64,
 ) -> Option<(u32, &'t Rule)> {
     let row = tables.row(source.source * tables.row_blocks() + (destination.destination >> 8))?;
     let profile = tables.profiles(row)?.0[(destination.destination & 0xff) as usize];
     let class = service_class(tables, service)?;
     let column = tables.column(profile * tables.column_blocks() + (class >> 8))?;
-    let rule = tables.cells(column)?.0[(class & 0xff) as usize];
+    in_force(tables, tables.cells(column)?.0[(class & 0xff) as usize], now)
+}
+
+/// The rule itself, or what stands behind it when its time is over.
+#[inline(always)]
+fn in_force<T: Tables>(tables: &T, mut rule: u32, now: u64) -> Option<(u32, &Rule)> {
+    for _ in 0..DEADLINES {
+        let record = tables.rule(rule)?;
+        if record.deadline == 0 || now < record.deadline {
+            return Some((rule, record));
+        }
+        rule = record.otherwise;
+    }
     Some((rule, tables.rule(rule)?))
 }
 

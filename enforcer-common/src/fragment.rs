@@ -8,18 +8,14 @@ use crate::abi::{FRAGMENT_SECONDS, FragmentKey, FragmentRecord, Lan};
 use crate::packet::{Packet, link};
 use crate::verdict::DropReason;
 
-/// The key of the packet that a fragment belongs to.
+/// Writes the key of the packet that a fragment belongs to.
 #[inline(always)]
-pub fn key(packet: &Packet, lan: &Lan) -> FragmentKey {
-    FragmentKey {
-        source: packet.source,
-        destination: packet.destination,
-        id: packet.fragment_id,
-        link: link(lan, packet.family, &packet.source, &packet.destination),
-        realm: lan.realm,
-        protocol: if packet.family == 4 { packet.protocol } else { 0 },
-        family: packet.family,
-    }
+pub fn key(packet: &Packet, lan: &Lan, key: &mut FragmentKey) {
+    (key.source, key.destination) = (packet.source, packet.destination);
+    key.id = packet.fragment_id;
+    key.link = link(lan, packet.family, &packet.source, &packet.destination);
+    key.protocol = if packet.family == 4 { packet.protocol } else { 0 };
+    (key.realm, key.family) = (lan.realm, packet.family);
 }
 
 /// Whether a later fragment may follow `first`, as far as time and their places in the packet go.

@@ -1,5 +1,6 @@
 //! The only way in which the engine reads the bytes of a frame.
 
+use crate::options::{Walk, announced_mss};
 use crate::packet::Packet;
 use crate::parse::parse;
 use crate::verdict::DropReason;
@@ -22,6 +23,12 @@ pub trait Frame {
     #[inline(always)]
     fn parse(&self, packet: &mut Packet) -> Result<(), DropReason> {
         parse(self, packet)
+    }
+
+    /// [`announced_mss`] of this frame, likewise.
+    #[inline(always)]
+    fn announced_mss(&self, packet: &Packet) -> Option<u16> {
+        announced_mss(self, packet, &Walk::default())
     }
 }
 

@@ -14,11 +14,11 @@ pub fn port<T: Tables>(tables: &T, ifindex: u32) -> Option<&Port> {
         .filter(|port| port.ifindex == ifindex)
 }
 
-/// The LAN of the frame's tags; [`NO_LAN`] when no zone declares them.
+/// The VLAN of the outer tag, if the port allows it.
 ///
 /// A tag with VLAN id 0 carries a priority only (802.1Q): the frame counts as untagged.
 #[inline(always)]
-pub fn lan_id<T: Tables>(tables: &T, port: &Port, packet: &Packet) -> Result<u16, DropReason> {
+pub fn outer_vlan(port: &Port, packet: &Packet) -> Result<u16, DropReason> {
     let outer = if packet.outer_vlan == 0 {
         port.native_vlan
     } else {
@@ -28,6 +28,12 @@ pub fn lan_id<T: Tables>(tables: &T, port: &Port, packet: &Packet) -> Result<u16
     if port.vlans[usize::from(outer >> 6) & 63] >> (outer & 63) & 1 == 0 {
         return Err(DropReason::VlanNotAllowed);
     }
+    Ok(outer)
+}
+
+/// The LAN of the frame's tags, `outer` being the first; an error when no zone declares them.
+#[inline(always)]
+pub fn lan_id<T: Tables>(tables: &T, outer: u16, packet: &Packet) -> Result<u16, DropReason> {
     let entry = vlan(tables, 0, outer)?;
     let id = if entry & VLAN_INNER == 0 {
         if packet.tags > 1 { NO_LAN } else { entry }
@@ -203,6 +209,12 @@ pub const fn is_redirect(packet: &Packet) -> bool {
 pub const fn is_dhcp_server_message(packet: &Packet) -> bool {
     packet.protocol == protocol::UDP
         && ((packet.family == 4 && packet.source_port == 67) || (packet.family == 6 && packet.source_port == 547))
+}
+
+/// A message of a declared DHCP server for IPv4, by which devices get their addresses.
+#[inline(always)]
+pub const fn is_lease(packet: &Packet, source: &Endpoint) -> bool {
+    packet.family == 4 && source.flags & endpoint_flags::DHCP_SERVER != 0
 }
 
 /// Such messages come from declared servers; over IPv6, whose servers answer from link-local addresses, from declared

@@ -12,11 +12,14 @@
 pub mod abi;
 pub mod budget;
 pub mod classify;
+pub mod concurrency;
 pub mod conntrack;
 pub mod event;
 pub mod fragment;
 pub mod frame;
 pub mod guard;
+pub mod management;
+pub mod options;
 pub mod packet;
 pub mod parse;
 pub mod pipeline;

@@ -1,17 +1,18 @@
 //! The whole path of a frame, in order.
 
 use crate::abi::{
-    Address, Endpoint, FlowKey, Lan, NO_LAN, NO_RULE, UNKNOWN_ENDPOINT, UNKNOWN_ZONE, guard as bits, guard_mode,
+    Address, Endpoint, Lan, NO_LAN, NO_RULE, UNKNOWN_ENDPOINT, UNKNOWN_ZONE, endpoint_flags, guard as bits, guard_mode,
     port_flags,
 };
 use crate::budget::{self, Charge};
+use crate::concurrency::Activity;
 use crate::frame::Frame;
 use crate::guard::Place;
 use crate::packet::{Packet, ethertype, icmpv6};
-use crate::session::{Session, is_monitor};
+use crate::session::{Keys, Session, is_monitor};
 use crate::tables::Tables;
 use crate::verdict::{DropReason, Stage, Verdict};
-use crate::{classify, guard};
+use crate::{classify, guard, management};
 
 /// What becomes of a frame, and everything that counters and events say about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub struct Decision {
     pub peer: u32,
     /// Worth an event although it passes.
     pub log: bool,
+    /// It is a message of a declared DHCP server, which the controller wants to read.
+    pub lease: bool,
 }
 
 impl Decision {
@@ -58,6 +61,7 @@ impl Decision {
             port: None,
             peer: 0,
             log: false,
+            lease: false,
         }
     }
 
@@ -70,6 +74,7 @@ impl Decision {
             lan: self.lan as u32,
             opens: false,
             answers: false,
+            activity: Activity::None,
         }
     }
 }
@@ -88,8 +93,8 @@ pub struct Progress {
     monitored: bool,
     /// What a guard in monitor mode found wrong: counted, if nothing else refuses the frame.
     noted: DropReason,
-    /// The key of the frame's flow, once it is known to have one.
-    key: FlowKey,
+    /// The keys that it is looked up by.
+    keys: Keys,
 }
 
 impl Progress {
@@ -100,7 +105,7 @@ impl Progress {
             decision: Decision::undecided(),
             monitored: false,
             noted: DropReason::None,
-            key: FlowKey::EMPTY,
+            keys: Keys::EMPTY,
         }
     }
 }
@@ -150,9 +155,17 @@ fn stages<F: Frame + ?Sized, T: Tables>(
     let port_monitored = port.flags & port_flags::MONITOR != 0;
     progress.monitored = port_monitored;
     (progress.decision.port, progress.decision.peer) = (Some(port.slot), port.peer);
-    let lan_id = guard::lan_id(tables, port, packet);
+    let outer = guard::outer_vlan(port, packet);
+    if let (Ok(()), Ok(outer)) = (parsed, outer)
+        && management::is_access(tables, outer, packet)
+    {
+        // 3. Failsafe, ahead of whatever a policy says.
+        (progress.decision.stage, progress.decision.peer) = (Stage::Failsafe, 0);
+        return Ok(());
+    }
+    let lan_id = outer.and_then(|outer| guard::lan_id(tables, outer, packet));
     let ends = match lan_id {
-        Ok(id) => Some(locate(tables, id, packet, port_monitored, progress)?),
+        Ok(id) => Some(locate(tables, id, packet, now, port_monitored, progress)?),
         Err(_) => None,
     };
     parsed?;
@@ -181,7 +194,7 @@ fn stages<F: Frame + ?Sized, T: Tables>(
         uplink: port.flags & port_flags::UPLINK != 0,
     };
     if guard::is_address_resolution(packet) {
-        resolution(tables, packet, &place, source, progress)?;
+        resolution(tables, packet, &place, source, now, progress)?;
         if budget::of_group(packet, lan) == 0 {
             return Ok(());
         }
@@ -197,18 +210,19 @@ fn stages<F: Frame + ?Sized, T: Tables>(
         return Err(DropReason::EtherType);
     }
 
-    // 3. Source guard.
+    // 4. Source guard.
     progress.decision.stage = Stage::Source;
     guard::valid_source(packet)?;
     progress.watch(lan, bits::SOURCE, || guard::source(packet, &place, source))?;
     if guard::is_dhcp_server_message(packet) {
         progress.watch(lan, bits::DHCP, || guard::dhcp(packet, &place, source))?;
+        progress.decision.lease = matches!(progress.noted, DropReason::None) && guard::is_lease(packet, source);
     }
     if guard::is_redirect(packet) {
         progress.watch(lan, bits::ROUTER, || guard::router(packet, &place))?;
     }
 
-    // 4. Rules and flows.
+    // 5. Rules and flows, and limits.
     progress.decision.stage = Stage::Policy;
     progress.decision.zone = source.zone;
     let modes = match source.mode | destination.mode {
@@ -229,7 +243,8 @@ fn stages<F: Frame + ?Sized, T: Tables>(
         monitored,
         now,
     }
-    .decide(&mut progress.key);
+    .decide(&mut progress.keys);
+    progress.monitored |= ruling.monitored;
     let decision = &mut progress.decision;
     (decision.rule, decision.log, decision.stage) = (ruling.rule, ruling.log, ruling.stage);
     match ruling.refusal {
@@ -252,13 +267,14 @@ fn locate<'t, T: Tables>(
     tables: &'t T,
     lan_id: u16,
     packet: &Packet,
+    now: u64,
     port_monitored: bool,
     progress: &mut Progress,
 ) -> Result<Ends<'t>, DropReason> {
     let lan = tables.lan(u32::from(lan_id)).ok_or(DropReason::TableMiss)?;
     let family = packet.address_family();
-    let (source_id, source) = endpoint(tables, lan, family, &packet.source)?;
-    let (destination_id, destination) = endpoint(tables, lan, family, &packet.destination)?;
+    let (source_id, source) = endpoint(tables, lan, family, &packet.source, now)?;
+    let (destination_id, destination) = endpoint(tables, lan, family, &packet.destination, now)?;
     let decision = &mut progress.decision;
     (decision.lan, decision.zone, decision.destination_zone) = (lan_id, lan.zone, destination.zone);
     (decision.source, decision.destination) = (source_id, destination_id);
@@ -277,13 +293,21 @@ fn endpoint<'t, T: Tables>(
     lan: &Lan,
     family: u8,
     address: &Address,
+    now: u64,
 ) -> Result<(u32, &'t Endpoint), DropReason> {
     let id = if family == 0 {
         UNKNOWN_ENDPOINT
     } else {
         classify::endpoint_id(tables, lan, family, address).ok_or(DropReason::TableMiss)?
     };
-    Ok((id, tables.endpoint(id).ok_or(DropReason::TableMiss)?))
+    let endpoint = tables.endpoint(id).ok_or(DropReason::TableMiss)?;
+    if endpoint.flags & endpoint_flags::DYNAMIC != 0
+        && let id = tables.bound(lan.realm, family, address, now)
+        && id != UNKNOWN_ENDPOINT
+    {
+        return Ok((id, tables.endpoint(id).ok_or(DropReason::TableMiss)?));
+    }
+    Ok((id, endpoint))
 }
 
 /// ARP and neighbour discovery: under guard, and never a matter of rules.
@@ -293,6 +317,7 @@ fn resolution<T: Tables>(
     packet: &Packet,
     place: &Place<'_>,
     source: &Endpoint,
+    now: u64,
     progress: &mut Progress,
 ) -> Result<(), DropReason> {
     let lan = place.lan;
@@ -302,7 +327,7 @@ fn resolution<T: Tables>(
     if packet.icmp_type() == icmpv6::ROUTER_ADVERTISEMENT {
         return progress.watch(lan, bits::ROUTER, || guard::router(packet, place));
     }
-    let (_, speaker) = endpoint(tables, lan, 6, guard::spoken_for(packet))?;
+    let (_, speaker) = endpoint(tables, lan, 6, guard::spoken_for(packet), now)?;
     progress.watch(lan, bits::NEIGHBOUR, || guard::neighbour(packet, place, speaker))
 }
 

@@ -5,16 +5,18 @@
 //! that every frame is decided under the generation at hand, and that a new deny stops an open session at once.
 
 use crate::abi::{
-    DEFAULT_RULE, Endpoint, Flow, FlowKey, FlowState, FragmentRecord, Lan, NO_RULE, mode, rule_flags, settings_flags,
+    DEFAULT_RULE, Endpoint, Flow, FlowKey, FlowState, FragmentKey, FragmentRecord, Lan, NO_RULE, endpoint_flags, mode,
+    rule_flags, settings_flags,
 };
 use crate::budget::{self, Charge};
 use crate::classify::{self, Service};
+use crate::concurrency::Activity;
 use crate::conntrack::{self, Direction, Opening};
 use crate::frame::Frame;
-use crate::packet::{Fragment, Packet, Ports, protocol};
+use crate::packet::{Fragment, Packet, Ports, protocol, tcp_flags};
 use crate::tables::{FlowTable, Tables};
 use crate::verdict::{DropReason, Stage};
-use crate::{fragment, quote};
+use crate::{concurrency, fragment, quote};
 
 /// A frame between two classified ends.
 pub(crate) struct Session<'a, F: ?Sized, T> {
@@ -31,6 +33,20 @@ pub(crate) struct Session<'a, F: ?Sized, T> {
     pub(crate) now: u64,
 }
 
+/// The keys of a frame. The caller owns them: the kernel program has no room for them on its stack.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Keys {
+    flow: FlowKey,
+    fragment: FragmentKey,
+}
+
+impl Keys {
+    pub(crate) const EMPTY: Self = Self {
+        flow: FlowKey::EMPTY,
+        fragment: FragmentKey::EMPTY,
+    };
+}
+
 /// What the rules say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ruling {
@@ -44,6 +60,8 @@ pub(crate) struct Ruling {
     pub(crate) log: bool,
     /// The frame answers in a session that the other end opened.
     answers: bool,
+    /// The rule is in monitor mode: what it refuses passes.
+    pub(crate) monitored: bool,
 }
 
 impl Ruling {
@@ -53,14 +71,24 @@ impl Ruling {
         stage: Stage::Policy,
         log: false,
         answers: false,
+        monitored: false,
     };
 
     const fn permits(self) -> bool {
         matches!(self.refusal, DropReason::None)
     }
 
+    /// Refused by something else than the rule.
     const fn refused_for(self, refusal: DropReason) -> Self {
-        Self { refusal, ..self }
+        Self {
+            refusal,
+            monitored: false,
+            ..self
+        }
+    }
+
+    const fn at(self, stage: Stage) -> Self {
+        Self { stage, ..self }
     }
 
     /// The same, settled by a flow or fragment that is known.
@@ -91,36 +119,77 @@ enum Effect<R> {
 impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
     /// Rules and flows, then budgets; and if the frame passes, the flow tables.
     #[inline(always)]
-    pub(crate) fn decide(&self, key: &mut FlowKey) -> Ruling {
+    pub(crate) fn decide(&self, keys: &mut Keys) -> Ruling {
         let (mut ruling, effect) = if matches!(self.packet.fragment, Fragment::Later) {
-            (self.follow(), Effect::Nothing)
+            (self.follow(&mut keys.fragment), Effect::Nothing)
         } else {
-            self.whole(key)
+            self.whole(&mut keys.flow)
         };
+        if ruling.permits() && self.has_small_mss() {
+            ruling = ruling.refused_for(DropReason::SmallMss).at(Stage::Budget);
+        }
+        // What the flow remembers of the count of concurrent flows: 0 for no change.
+        let mut counted = 0;
         if ruling.permits() && self.is_limited(ruling) {
-            let opens = matches!(effect, Effect::Open { .. });
+            let (activity, count) = self.activity(&effect, ruling);
             let charge = Charge {
                 rule: ruling.rule,
                 answers: ruling.answers,
-                opens,
+                opens: matches!(effect, Effect::Open { .. }),
+                activity,
                 ..self.charge
             };
-            let refusal = self.tables.spend(self.packet, charge, self.now);
-            if !matches!(refusal, DropReason::None) {
-                ruling = Ruling {
-                    stage: Stage::Budget,
-                    ..ruling.refused_for(refusal)
-                };
+            match self.tables.spend(self.packet, charge, self.now) {
+                DropReason::None => counted = count,
+                // The rule's own limit is as much in monitor mode as the rule is.
+                DropReason::RuleLimit => {
+                    ruling = Ruling {
+                        refusal: DropReason::RuleLimit,
+                        ..ruling.at(Stage::Budget)
+                    }
+                }
+                refusal => ruling = ruling.refused_for(refusal).at(Stage::Budget),
             }
         }
-        if !ruling.permits() && !self.monitored {
+        if !ruling.permits() && !self.lets_pass(ruling) {
             return ruling;
         }
-        self.commit(key, effect, ruling);
+        self.commit(&keys.flow, effect, ruling, counted);
         if matches!(self.packet.fragment, Fragment::First) {
-            self.lead(ruling);
+            self.lead(&mut keys.fragment, ruling);
         }
         ruling
+    }
+
+    /// What is refused passes all the same.
+    #[inline(always)]
+    const fn lets_pass(&self, ruling: Ruling) -> bool {
+        self.monitored || ruling.monitored
+    }
+
+    /// A SYN that would make the destination send in smaller segments than it should (CVE-2019-11479).
+    #[inline(always)]
+    fn has_small_mss(&self) -> bool {
+        let floor = self.destination.least_mss;
+        floor != 0
+            && self.packet.protocol == protocol::TCP
+            && self.packet.tcp_flags & tcp_flags::SYN != 0
+            && !matches!(self.packet.fragment, Fragment::Later)
+            && self.frame.announced_mss(self.packet).is_none_or(|mss| mss < floor)
+    }
+
+    /// What the frame does to the count of concurrent flows, and what its flow remembers of that: 0 for no change. Answers
+    /// do nothing.
+    #[inline(always)]
+    fn activity(&self, effect: &Effect<T::FlowRef>, ruling: Ruling) -> (Activity, u32) {
+        match effect {
+            Effect::Open { .. } => (Activity::Enters, concurrency::entered(0, self.now)),
+            Effect::Advance { flow, direction, .. } if !ruling.answers => {
+                let after = conntrack::next(state_of(flow), *direction, self.packet);
+                concurrency::of_frame(flow, after, self.now)
+            }
+            _ => (Activity::None, 0),
+        }
     }
 
     /// Whether any budget is charged: most frames have none, and are spared the call.
@@ -141,7 +210,7 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
         let stateless = self.tables.flags() & settings_flags::FLOWS == 0;
         // Without flows nothing tells an answer from a new session, so the rules of the other direction do not matter.
         let hopeless = || stateless || !self.backward(self.packet.ports()).permits();
-        if !forward.permits() && !self.monitored && hopeless() {
+        if !forward.permits() && !self.lets_pass(forward) && hopeless() {
             return (forward, Effect::Nothing);
         }
         if self.packet.protocol == protocol::TCP && !conntrack::is_sane(self.packet.tcp_flags) {
@@ -158,9 +227,10 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
 
     /// Decides a later fragment as its first one was; under a newer generation, by the ports of the first one.
     #[inline(always)]
-    fn follow(&self) -> Ruling {
+    fn follow(&self, key: &mut FragmentKey) -> Ruling {
         let orphan = Ruling::DEFECT.refused_for(DropReason::FragmentOrphan).in_flow(false);
-        let Some(first) = self.tables.fragment(&fragment::key(self.packet, self.lan)) else {
+        fragment::key(self.packet, self.lan, key);
+        let Some(first) = self.tables.fragment(key) else {
             return orphan;
         };
         if let Err(reason) = fragment::follows(self.packet, &first, self.now) {
@@ -191,7 +261,7 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
 
     /// Remembers a first fragment for those that follow.
     #[inline(always)]
-    fn lead(&self, ruling: Ruling) {
+    fn lead(&self, key: &mut FragmentKey, ruling: Ruling) {
         let record = FragmentRecord {
             seen: self.now,
             rule: ruling.rule,
@@ -204,8 +274,8 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
             protocol: self.packet.protocol.into(),
             reserved: 0,
         };
-        self.tables
-            .insert_fragment(&fragment::key(self.packet, self.lan), &record);
+        fragment::key(self.packet, self.lan, key);
+        self.tables.insert_fragment(key, &record);
     }
 
     /// An ICMP error passes when the flow that it quotes is permitted by this generation. Right after a swap, a flow
@@ -249,7 +319,7 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
 
     #[inline(always)]
     fn ruling(&self, source: &Endpoint, destination: &Endpoint, service: Service) -> Ruling {
-        let Some((rule, record)) = classify::rule(self.tables, source, destination, service) else {
+        let Some((rule, record)) = classify::rule(self.tables, source, destination, service, self.now) else {
             return Ruling::DEFECT;
         };
         let refusal = if record.flags & rule_flags::ALLOW != 0 {
@@ -265,6 +335,7 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
             stage: Stage::Policy,
             log: record.flags & rule_flags::LOG != 0,
             answers: false,
+            monitored: record.flags & rule_flags::MONITOR != 0,
         }
     }
 
@@ -290,9 +361,9 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
             // The policy has changed, or monitor mode follows what it would refuse. What answers may still open a
             // session of its own, as it would in enforce mode.
             let own = matches!(direction, Direction::Responder) && forward.permits();
-            if own || !self.monitored {
+            if own || !self.lets_pass(ruling) {
                 self.tables.remove_flow(table, key);
-                return if own {
+                return if own || self.lets_pass(forward) {
                     self.open(source_low, forward)
                 } else {
                     (forward, Effect::Nothing)
@@ -324,13 +395,24 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
     #[inline(always)]
     fn open(&self, source_low: bool, forward: Ruling) -> (Ruling, Effect<T::FlowRef>) {
         match conntrack::open(self.packet) {
+            Opening::Flow(FlowState::PickedUp) if self.is_strict() && forward.permits() => {
+                let refused = forward.refused_for(DropReason::NoSession).at(Stage::Flow);
+                (refused, Effect::Nothing)
+            }
             Opening::Flow(state) => (forward, Effect::Open { source_low, state }),
             Opening::Alone => (forward, Effect::Nothing),
         }
     }
 
+    /// One of the ends wants to see TCP sessions begin.
     #[inline(always)]
-    fn commit(&self, key: &FlowKey, effect: Effect<T::FlowRef>, ruling: Ruling) {
+    fn is_strict(&self) -> bool {
+        (self.source.flags | self.destination.flags) & endpoint_flags::STRICT_TCP != 0
+    }
+
+    /// Does to the flow tables what the frame does if it passes.
+    #[inline(always)]
+    fn commit(&self, key: &FlowKey, effect: Effect<T::FlowRef>, ruling: Ruling, counted: u32) {
         match effect {
             Effect::Nothing => {}
             Effect::Open { source_low, state } => {
@@ -344,9 +426,15 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
                     self.now,
                 );
                 flow.count(Direction::Initiator, self.packet.length);
+                flow.counted.set(counted);
                 self.tables.insert_flow(FlowTable::HalfOpen, key, &flow);
             }
-            Effect::Advance { table, flow, direction } => self.advance(table, key, &flow, direction, ruling),
+            Effect::Advance { table, flow, direction } => {
+                if counted != 0 && counted != flow.counted.get() {
+                    flow.counted.set(counted);
+                }
+                self.advance(table, key, &flow, direction, ruling);
+            }
         }
     }
 
@@ -367,7 +455,7 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
             flow.refusal.set(ruling.refusal as u8);
         }
         if matches!(table, FlowTable::HalfOpen) && conntrack::is_confirmed(after) {
-            self.tables.insert_flow(FlowTable::Established, key, &flow.clone());
+            self.tables.insert_flow(FlowTable::Established, key, flow);
             self.tables.remove_flow(FlowTable::HalfOpen, key);
         }
     }

@@ -57,6 +57,15 @@ impl Shared<u64> {
     }
 }
 
+impl Shared<u32> {
+    /// Adds `amount`, wrapping; no addition of another CPU is lost.
+    #[inline(always)]
+    pub fn add(&self, amount: u32) {
+        // SAFETY: as for the larger word.
+        unsafe { atomic_add_half(self.0.get(), amount) }
+    }
+}
+
 #[cfg(target_arch = "bpf")]
 use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd};
 
@@ -67,6 +76,15 @@ use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd};
 unsafe fn atomic_add(word: *mut u64, amount: u64) {
     // SAFETY: promised by the caller.
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(word, amount) };
+}
+
+/// # Safety
+/// `word` is valid and aligned.
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+unsafe fn atomic_add_half(word: *mut u32, amount: u32) {
+    // SAFETY: promised by the caller.
+    unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::Relaxed }>(word, amount) };
 }
 
 /// # Safety
@@ -85,6 +103,15 @@ unsafe fn atomic_add(word: *mut u64, amount: u64) {
     use core::sync::atomic::{AtomicU64, Ordering};
     // SAFETY: promised by the caller.
     unsafe { AtomicU64::from_ptr(word) }.fetch_add(amount, Ordering::Relaxed);
+}
+
+/// # Safety
+/// `word` is valid and aligned.
+#[cfg(not(target_arch = "bpf"))]
+unsafe fn atomic_add_half(word: *mut u32, amount: u32) {
+    use core::sync::atomic::{AtomicU32, Ordering};
+    // SAFETY: promised by the caller.
+    unsafe { AtomicU32::from_ptr(word) }.fetch_add(amount, Ordering::Relaxed);
 }
 
 /// # Safety

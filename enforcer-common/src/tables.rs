@@ -3,8 +3,8 @@
 use core::ops::Deref;
 
 use crate::abi::{
-    Access, Binding, BindingKey, Bucket, BucketKey, Budget, CellBlock, Endpoint, Flow, FlowKey, FlowState, FragmentKey,
-    FragmentRecord, Host, Lan, Port, ProfileBlock, Rule, ServiceBlock, TrieNode, VlanTable,
+    Access, Address, Binding, BindingKey, Bucket, BucketKey, Budget, CellBlock, Endpoint, Flow, FlowKey, FlowState,
+    FragmentKey, FragmentRecord, Host, Lan, Port, ProfileBlock, Rule, ServiceBlock, TrieNode, VlanTable,
 };
 use crate::budget::Charge;
 use crate::packet::Packet;
@@ -28,6 +28,8 @@ pub trait Tables {
     type FlowRef: Deref<Target = Flow>;
     /// A bucket, likewise.
     type BucketRef: Deref<Target = Bucket>;
+    /// What a first fragment settled, likewise.
+    type FragmentRef: Deref<Target = FragmentRecord>;
 
     /// Bits of `settings_flags`.
     fn flags(&self) -> u32;
@@ -62,6 +64,9 @@ pub trait Tables {
     fn binding(&self, key: &BindingKey) -> Option<Binding>;
     /// The endpoint of a device that gets its address by DHCP; 0 when this generation does not know it.
     fn dynamic(&self, device: u32) -> Option<u32>;
+    /// [`classify::bound`](crate::classify::bound) on these tables, which an implementation may put into a function of its
+    /// own.
+    fn bound(&self, realm: u16, family: u8, address: &Address, now: u64) -> u32;
     /// The block of profiles for a source identity and 256 destination identities.
     fn row(&self, index: u32) -> Option<u32>;
     /// A block of profiles.
@@ -97,7 +102,7 @@ pub trait Tables {
     fn spend(&self, packet: &Packet, charge: Charge, now: u64) -> DropReason;
 
     /// What the first fragment of a packet settled.
-    fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord>;
+    fn fragment(&self, key: &FragmentKey) -> Option<Self::FragmentRef>;
     /// Remembers a first fragment. A failure is counted there, and changes no verdict.
     fn insert_fragment(&self, key: &FragmentKey, record: &FragmentRecord);
 }

@@ -1,6 +1,6 @@
 //! What holds for every sequence of octets and every packet.
 
-use enforcer_common::abi::{FlowKey, FlowState, Settings};
+use enforcer_common::abi::{FlowKey, FlowState, Lan, Settings};
 use enforcer_common::classify::Service;
 use enforcer_common::conntrack::{self, Direction, Opening};
 use enforcer_common::frame::Frame;
@@ -174,8 +174,8 @@ proptest! {
     #[test]
     fn both_directions_share_a_key(packet in packets()) {
         let (mut key, mut answered) = (FlowKey::EMPTY, FlowKey::EMPTY);
-        let low = conntrack::key(&packet, 3, &mut key).expect("forms a flow");
-        let answer_low = conntrack::key(&answer(&packet), 3, &mut answered).expect("forms a flow");
+        let low = conntrack::key(&packet, &Lan::default(), &mut key).expect("forms a flow");
+        let answer_low = conntrack::key(&answer(&packet), &Lan::default(), &mut answered).expect("forms a flow");
         prop_assert_eq!(key, answered);
         let both_ends_alike = packet.source == packet.destination && key.low_port == key.high_port;
         prop_assert!(low != answer_low || both_ends_alike);

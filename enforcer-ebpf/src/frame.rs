@@ -3,6 +3,7 @@
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::programs::XdpContext;
 use enforcer_common::frame::Frame;
+use enforcer_common::options::announced_mss;
 use enforcer_common::packet::Packet;
 use enforcer_common::parse::parse;
 use enforcer_common::verdict::DropReason;
@@ -66,6 +67,22 @@ impl Frame for XdpFrame<'_> {
             code => Err(reason(code)),
         }
     }
+
+    #[inline(always)]
+    fn announced_mss(&self, _packet: &Packet) -> Option<u16> {
+        u16::try_from(enforcer_mss(self.ctx.ctx)).ok()
+    }
+}
+
+/// [`announced_mss`] of the frame in the scratch packet, likewise a global function; -1 for none.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn enforcer_mss(ctx: *mut xdp_md) -> i32 {
+    let Some(scratch) = maps::scratch() else {
+        return -1;
+    };
+    let ctx = XdpContext::new(ctx);
+    announced_mss(&XdpFrame::new(&ctx), &scratch.packet, &scratch.walk).map_or(-1, i32::from)
 }
 
 /// Parses the frame into the scratch packet; returns the code of the drop reason.

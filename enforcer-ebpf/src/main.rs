@@ -16,6 +16,7 @@
 
 mod frame;
 mod inline;
+mod lease;
 mod maps;
 mod report;
 mod tables;
@@ -30,10 +31,11 @@ use enforcer_common::verdict::Verdict;
 
 /// Decides every frame of the ports that it is attached to.
 #[xdp(frags)]
+#[inline(always)]
 pub fn enforcer(ctx: XdpContext) -> u32 {
     let ifindex = ctx.ingress_ifindex() as u32;
     let now = tables::now();
-    let Some(maps::Scratch { packet, progress }) = maps::scratch() else {
+    let Some(maps::Scratch { packet, progress, .. }) = maps::scratch() else {
         return xdp_action::XDP_DROP;
     };
     (*packet, *progress) = (Packet::default(), Progress::new());
@@ -47,6 +49,9 @@ pub fn enforcer(ctx: XdpContext) -> u32 {
     );
     let decision = &progress.decision;
     report::report(decision, packet, ifindex, now);
+    if decision.lease && decision.verdict as u8 != Verdict::Drop as u8 {
+        lease::tell(&ctx, ifindex);
+    }
     #[cfg(feature = "log")]
     aya_log_ebpf::debug!(
         &ctx,

@@ -10,6 +10,7 @@ use enforcer_common::abi::{
     FlowKey, FragmentKey, FragmentRecord, Host, Lan, Meta, Name, PeerSource, Port, ProfileBlock, Rule, ServiceBlock,
     Settings, Stat, StateTable, TrieNode, VlanTable, Zone,
 };
+use enforcer_common::options::Walk;
 use enforcer_common::packet::Packet;
 use enforcer_common::pipeline::Progress;
 use enforcer_common::shared::Shared;
@@ -114,6 +115,7 @@ pub(crate) static DHCP: RingBuf = RingBuf::with_byte_size(4096, 0);
 pub(crate) struct Scratch {
     pub(crate) packet: Packet,
     pub(crate) progress: Progress,
+    pub(crate) walk: Walk,
 }
 
 #[map]

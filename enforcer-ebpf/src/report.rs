@@ -9,7 +9,7 @@ use enforcer_common::abi::{
 use enforcer_common::packet::Packet;
 use enforcer_common::pipeline::Decision;
 use enforcer_common::ratelimit;
-use enforcer_common::verdict::{DropReason, Verdict};
+use enforcer_common::verdict::{DropReason, Stage, Verdict};
 
 use crate::maps;
 use crate::tables::setting;
@@ -28,6 +28,9 @@ pub(crate) fn report(decision: &Decision, packet: &Packet, ifindex: u32, now: u6
         && let Some(rule) = maps::RULES.get(decision.rule)
     {
         add(&maps::RULE_COUNTERS, rule.slot, packet);
+    }
+    if decision.stage as u8 == Stage::Failsafe as u8 {
+        count(Stat::Failsafe);
     }
     let refused = decision.reason as u8 != DropReason::None as u8;
     if refused && let Some(zone) = maps::ZONES.get(u32::from(decision.zone)) {
@@ -101,7 +104,8 @@ fn is_within_limit(decision: &Decision, now: u64) -> bool {
     allowed
 }
 
-#[inline(always)]
+/// A function of its own, so that the event takes no stack of the others.
+#[inline(never)]
 fn send(decision: &Decision, packet: &Packet, ifindex: u32) {
     let Some(mut entry) = maps::EVENTS.reserve::<Event>(0) else {
         count(Stat::EventLost);

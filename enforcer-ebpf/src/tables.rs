@@ -4,11 +4,15 @@ use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 use aya_ebpf::maps::LruHashMap;
 use enforcer_common::abi::{
-    Access, Binding, BindingKey, Bucket, BucketKey, Budget, CellBlock, Endpoint, Flow, FlowKey, FlowState, FragmentKey,
-    FragmentRecord, Host, Lan, Port, ProfileBlock, Rule, ServiceBlock, StateTable, TrieNode, VlanTable, table_counter,
+    Access, Address, Binding, BindingKey, Bucket, BucketKey, Budget, CellBlock, Endpoint, Flow, FlowKey, FlowState,
+    FragmentKey, FragmentRecord, Host, Lan, Port, ProfileBlock, Rule, ServiceBlock, StateTable, TrieNode, VlanTable,
+    table_counter,
 };
 use enforcer_common::budget::{self, Charge};
+use enforcer_common::classify;
+use enforcer_common::concurrency::Activity;
 use enforcer_common::packet::Packet;
+use enforcer_common::shared::Shared;
 use enforcer_common::tables::{FlowTable, Tables};
 
 use enforcer_common::verdict::DropReason;
@@ -33,8 +37,8 @@ pub(crate) fn now() -> u64 {
     unsafe { bpf_jiffies64() }.wrapping_mul(setting!(tick_nanos))
 }
 
-/// [`budget::spend`] for the packet in the scratch map, with the fields of a [`Charge`], `flags` being `opens` and
-/// `answers`. Returns the code of the drop reason.
+/// [`budget::spend`] for the packet in the scratch map, with the fields of a [`Charge`], `flags` being `opens`,
+/// `answers` and `activity`. Returns the code of the drop reason.
 ///
 /// A global function: the verifier checks it once, for every value of its arguments, instead of once for each way
 /// that leads to the call (658,251 instructions when it was inlined).
@@ -51,8 +55,24 @@ extern "C" fn enforcer_spend(rule: u32, source: u32, destination: u32, lan: u32,
         lan,
         opens: flags & 1 != 0,
         answers: flags & 2 != 0,
+        activity: Activity::from_code(flags >> 2),
     };
     budget::spend(&KernelTables, &scratch.packet, charge, now()) as u32
+}
+
+/// What a bucket begins with. A constant of the program: on the stack it would take room.
+static NEW_BUCKET: Bucket = Bucket {
+    packets: Shared::new(0),
+    octets: Shared::new(0),
+    flows: Shared::new(0),
+    window: Shared::new(0),
+    active: [Shared::new(0), Shared::new(0)],
+};
+
+/// A function of its own, so that its key takes no stack of the others.
+#[inline(never)]
+fn bound(realm: u16, family: u8, address: &Address, now: u64) -> u32 {
+    classify::bound(&KernelTables, realm, family, address, now)
 }
 
 /// The drop reason that a global function returned. The compiler has looked inside and knows that it is one; the
@@ -98,6 +118,7 @@ const EXISTS: i32 = -17;
 impl Tables for KernelTables {
     type FlowRef = &'static Flow;
     type BucketRef = &'static Bucket;
+    type FragmentRef = &'static FragmentRecord;
 
     #[inline(always)]
     fn flags(&self) -> u32 {
@@ -167,6 +188,10 @@ impl Tables for KernelTables {
         maps::BINDINGS.get_ptr(key).map(|binding| unsafe { binding.read() })
     }
     #[inline(always)]
+    fn bound(&self, realm: u16, family: u8, address: &Address, now: u64) -> u32 {
+        bound(realm, family, address, now)
+    }
+    #[inline(always)]
     fn dynamic(&self, device: u32) -> Option<u32> {
         maps::DYNAMIC.get(device).copied()
     }
@@ -233,7 +258,7 @@ impl Tables for KernelTables {
         // Another CPU may be faster: its bucket is as good.
         entered(
             StateTable::Buckets,
-            maps::BUCKETS.insert(key, Bucket::default(), u64::from(BPF_NOEXIST)),
+            maps::BUCKETS.insert(key, &NEW_BUCKET, u64::from(BPF_NOEXIST)),
         );
         // SAFETY: as for `flow`.
         maps::BUCKETS.get_ptr(key).map(|bucket| unsafe { &*bucket })
@@ -247,21 +272,22 @@ impl Tables for KernelTables {
             lan,
             opens,
             answers,
+            activity,
         } = charge;
         let code = enforcer_spend(
             rule,
             source,
             destination,
             lan,
-            u32::from(opens) | u32::from(answers) << 1,
+            u32::from(opens) | u32::from(answers) << 1 | (activity as u32) << 2,
         );
         if code == 0 { DropReason::None } else { reason(code) }
     }
 
     #[inline(always)]
-    fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord> {
+    fn fragment(&self, key: &FragmentKey) -> Option<&'static FragmentRecord> {
         // SAFETY: as for `flow`; a record that is replaced while it is read has the same first fragment's fields.
-        maps::FRAGMENTS.get_ptr(key).map(|record| unsafe { record.read() })
+        maps::FRAGMENTS.get_ptr(key).map(|record| unsafe { &*record })
     }
     #[inline(always)]
     fn insert_fragment(&self, key: &FragmentKey, record: &FragmentRecord) {

@@ -6,10 +6,12 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use enforcer_common::abi::{
-    Access, Binding, BindingKey, Bucket, BucketKey, Budget, CellBlock, Endpoint, Flow, FlowKey, FlowState, FragmentKey,
-    FragmentRecord, Host, Lan, Port, ProfileBlock, Rule, ServiceBlock, TrieNode, VlanTable, settings_flags,
+    Access, Address, Binding, BindingKey, Bucket, BucketKey, Budget, CellBlock, Endpoint, Flow, FlowKey, FlowState,
+    FragmentKey, FragmentRecord, Host, Lan, Port, ProfileBlock, Rule, ServiceBlock, TrieNode, VlanTable,
+    settings_flags,
 };
 use enforcer_common::budget::{self, Charge};
+use enforcer_common::classify;
 use enforcer_common::frame::Frame;
 use enforcer_common::packet::Packet;
 use enforcer_common::pipeline::{self, Decision, Progress};
@@ -142,6 +144,7 @@ impl Engine {
 impl Tables for Engine {
     type FlowRef = Rc<Flow>;
     type BucketRef = Rc<Bucket>;
+    type FragmentRef = Box<FragmentRecord>;
 
     fn flags(&self) -> u32 {
         self.flags
@@ -188,6 +191,9 @@ impl Tables for Engine {
     }
     fn binding(&self, key: &BindingKey) -> Option<Binding> {
         self.bindings.get(key).copied()
+    }
+    fn bound(&self, realm: u16, family: u8, address: &Address, now: u64) -> u32 {
+        classify::bound(self, realm, family, address, now)
     }
     fn dynamic(&self, device: u32) -> Option<u32> {
         let device = self.tables.dynamic.get(device as usize);
@@ -238,8 +244,8 @@ impl Tables for Engine {
         budget::spend(self, packet, charge, now)
     }
 
-    fn fragment(&self, key: &FragmentKey) -> Option<FragmentRecord> {
-        self.fragments.borrow().get(key).copied()
+    fn fragment(&self, key: &FragmentKey) -> Option<Box<FragmentRecord>> {
+        self.fragments.borrow().get(key).copied().map(Box::new)
     }
     fn insert_fragment(&self, key: &FragmentKey, record: &FragmentRecord) {
         self.fragments.borrow_mut().insert(*key, *record);

@@ -101,7 +101,7 @@ fn table(generation: &Generation) -> Result<Vec<(u8, String)>> {
     let table: HashMap<_, BindingKey, Binding> = HashMap::try_from(Map::HashMap(generation.map("BINDINGS")?))?;
     let slots = generation.slots();
     let mut rows = Vec::new();
-    for entry in table.iter() {
+    for entry in &table {
         let (key, binding) = entry?;
         let realm = slots.realms.iter().find(|(_, slot)| *slot == u32::from(key.realm));
         assert_eq!(realm.map(|(name, _)| name.as_str()), Some("default"));

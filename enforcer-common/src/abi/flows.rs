@@ -156,6 +156,19 @@ pub struct FragmentKey {
     pub family: u8,
 }
 
+impl FragmentKey {
+    /// All zero: the key of no packet.
+    pub const EMPTY: Self = Self {
+        source: [0; 4],
+        destination: [0; 4],
+        id: 0,
+        link: 0,
+        realm: 0,
+        protocol: 0,
+        family: 0,
+    };
+}
+
 /// What a first fragment settled for those that follow.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
