@@ -185,7 +185,7 @@ fn snippet<'a>(sources: &'a Sources, at: Location, kind: AnnotationKind, label: 
 }
 
 /// Findings and the texts that they point into. Displays as text without colour.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Diagnostics {
     /// The findings, in the order of files and lines.
     pub list: Vec<Diagnostic>,

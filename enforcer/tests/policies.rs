@@ -5,7 +5,11 @@ use std::path::PathBuf;
 
 use enforcer::diagnostics::Diagnostics;
 use enforcer::offline::{Rig, suite};
+use enforcer::policy::probe::leases;
 use enforcer::policy::{ValidPolicy, check, compile, limits, load as load_files, load_texts};
+
+/// When the tests of policies run: 2026-11-23 21:00 UTC, in nanoseconds.
+const NOW: u64 = 1_795_467_600_000_000_000;
 
 const REFERENCE: &str = include_str!("../../docs/policy.md");
 
@@ -40,11 +44,45 @@ fn the_examples_of_the_reference_are_good() {
     for (_, text) in examples {
         let policy = load(text).unwrap_or_else(|findings| panic!("{text}\n{findings}"));
         let mut rig = Rig::new(policy, 0).unwrap_or_else(|findings| panic!("{text}\n{findings}"));
-        let report = suite::run(&mut rig);
+        let report = suite::run(&mut rig, NOW);
         assert_eq!(report.failed(), 0, "{:#?}", report.results);
         tests += report.results.len();
     }
     assert!(tests >= 4, "the examples of tests are missing");
+}
+
+/// In tests, nobody leases addresses: each device that would ask for one has one that is nobody else's.
+#[test]
+fn devices_with_leased_addresses_have_one_in_tests() {
+    let text = "
+zones:
+  pumps: {vlan: 110, subnets: [10.10.110.0/29], gateway: 10.10.110.6}
+devices:
+  pump-01: {zone: pumps, address: 10.10.110.5}
+  pump-02: {zone: pumps, mac: \"02:00:00:00:01:02\", dhcp: true}
+  pump-03: {zone: pumps, mac: \"02:00:00:00:01:03\", dhcp: true}
+tests:
+  - name: from one to the other
+    send: {src: pump-02, dst: pump-03, service: tcp/443}
+    expect: {reason: default-deny}
+";
+    let policy = load(text).unwrap_or_else(|findings| panic!("{findings}"));
+    let leases = leases(&policy);
+    let leases: Vec<_> = leases
+        .iter()
+        .map(|(device, address)| (device.name.as_str(), address.to_string()))
+        .collect();
+    assert_eq!(
+        leases,
+        [
+            ("pump-02", "10.10.110.4".to_owned()),
+            ("pump-03", "10.10.110.3".to_owned())
+        ]
+    );
+    let probe = &policy.cases[0].steps[0].probe;
+    assert_eq!(probe.source.to_string(), "10.10.110.4");
+    assert_eq!(probe.destination.to_string(), "10.10.110.3");
+    assert_eq!(probe.source_mac, [2, 0, 0, 0, 1, 2]);
 }
 
 #[test]
@@ -52,7 +90,7 @@ fn the_reference_hospital_keeps_its_promises() {
     let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../policies"));
     let policy = load_files(&[folder]).unwrap_or_else(|findings| panic!("{findings}"));
     let mut rig = Rig::new(policy, 0).unwrap_or_else(|findings| panic!("{findings}"));
-    let report = suite::run(&mut rig);
+    let report = suite::run(&mut rig, NOW);
     assert!(report.results.len() >= 50, "tests are missing");
     assert_eq!(report.failed(), 0, "{:#?}", report.results);
     let unreached: Vec<_> = report.unreached.iter().map(|rule| &rule.name).collect();

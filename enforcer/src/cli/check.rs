@@ -2,33 +2,59 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use super::{Exit, OutputFormat};
+use super::{Exit, findings};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::policy;
 
 #[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  enforcer check policies/\n  enforcer check --output github policies/\n  enforcer check --output sarif policies/ > policy.sarif\n\nExit codes: 0 good, 1 errors found, 2 nothing could be read."
+)]
 pub(super) struct Arguments {
     /// Policy files and folders.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
     /// How to print the result.
     #[arg(long, value_enum, default_value_t)]
-    output: OutputFormat,
+    output: Format,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum Format {
+    /// For people, with carets.
+    #[default]
+    Human,
+    /// One JSON object, with its version.
+    Json,
+    /// Annotations of GitHub's workflows.
+    Github,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Exit> {
-    match (policy::check(&arguments.paths), arguments.output) {
-        (Ok(summary), OutputFormat::Human) => println!("{summary}"),
-        (Ok(summary), OutputFormat::Json) => println!("{:#}", good(&summary)),
-        (Err(errors), OutputFormat::Human) => return Err(errors.into()),
-        (Err(errors), OutputFormat::Json) => {
-            println!("{:#}", bad(&errors));
-            return Err(Exit::findings(&errors));
+    let errors = match policy::check(&arguments.paths) {
+        Ok(summary) => {
+            match arguments.output {
+                Format::Human => println!("{summary}"),
+                Format::Json => println!("{:#}", good(&summary)),
+                Format::Github => {}
+                Format::Sarif => println!("{:#}", findings::sarif(&Diagnostics::default())),
+            }
+            return Ok(());
         }
+        Err(errors) => errors,
+    };
+    match arguments.output {
+        Format::Human => return Err(errors.into()),
+        Format::Json => println!("{:#}", bad(&errors)),
+        Format::Github => print!("{}", findings::github(&errors)),
+        Format::Sarif => println!("{:#}", findings::sarif(&errors)),
     }
-    Ok(())
+    Err(Exit::findings(&errors))
 }
 
 fn good(summary: &policy::Summary) -> Value {

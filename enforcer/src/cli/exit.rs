@@ -35,7 +35,9 @@ impl Exit {
 
     /// As many findings, which stand on standard output already.
     pub(crate) fn findings(errors: &Diagnostics) -> Self {
-        Self::new(errors.exit_code(), format!("{} errors", errors.list.len()))
+        let count = errors.list.len();
+        let s = if count == 1 { "" } else { "s" };
+        Self::new(errors.exit_code(), format!("{count} error{s}"))
     }
 }
 

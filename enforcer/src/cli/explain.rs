@@ -4,14 +4,13 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
 use super::{ConfigArgument, Exit, OutputFormat};
 use crate::offline::capture::{self, CaptureError};
 use crate::offline::explain::{Explanation, explain};
-use crate::offline::{Rig, build};
+use crate::offline::{self, Rig, build};
 use crate::policy;
 use crate::policy::probe::{Probe, Words};
 use crate::policy::valid::ValidPolicy;
@@ -102,16 +101,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Exit> {
         from_capture(&rig, file, number, arguments.output)?
     } else {
         let frame = build::octets(&arguments.frame.probe(rig.policy())?);
-        shown(&explain(&rig, frame.as_slice(), now()), arguments.output)
+        shown(&explain(&rig, frame.as_slice(), offline::now()), arguments.output)
     };
     print!("{text}");
     Ok(())
-}
-
-/// Nanoseconds of Unix time: rules can expire.
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
 fn from_capture(rig: &Rig, file: &Path, wanted: u64, output: OutputFormat) -> Result<String, Exit> {

@@ -1,10 +1,12 @@
 //! The command line, one file a command. Data goes to standard output, all else to standard error.
 
+mod assets;
 mod check;
 mod detach;
 mod devices;
 mod exit;
 mod explain;
+mod findings;
 mod reload;
 mod run;
 mod simulate;
@@ -26,7 +28,7 @@ pub(crate) use terminal::OutputFormat;
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Examples:\n  enforcer check /etc/enforcer/policy\n  enforcer run --config /etc/enforcer/enforcer.toml\n  enforcer reload\n  enforcer detach\n\nExit codes: 0 fine, 1 wrong input or a finding, 2 usage or environment."
+    after_help = "Examples:\n  enforcer check /etc/enforcer/policy\n  enforcer test /etc/enforcer/policy\n  enforcer explain --src ct-01 --dst pacs-01 --service tcp/104\n  enforcer run --config /etc/enforcer/enforcer.toml\n  enforcer reload\n  enforcer detach\n\nExit codes: 0 fine, 1 wrong input or a finding, 2 usage or environment."
 )]
 struct Cli {
     /// How much goes to the log on standard error.
@@ -70,6 +72,9 @@ enum Command {
     Simulate(simulate::Arguments),
     /// Run the tests of a policy: does each of their frames meet with what the test expects?
     Test(test::Arguments),
+    /// Write completions for shells, and manual pages.
+    #[command(hide = true)]
+    Assets(assets::Arguments),
 }
 
 /// Runs the command line of this process.
@@ -97,6 +102,7 @@ impl Command {
             Self::Explain(arguments) => explain::run(arguments),
             Self::Simulate(arguments) => simulate::run(arguments),
             Self::Test(arguments) => test::run(arguments),
+            Self::Assets(arguments) => assets::run(arguments),
         }
     }
 }

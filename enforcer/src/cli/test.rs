@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::Exit;
 use crate::diagnostics::Sources;
-use crate::offline::Rig;
 use crate::offline::suite::{self, Report, Verdicts};
+use crate::offline::{self, Rig};
 use crate::policy;
 
 #[derive(clap::Args)]
@@ -47,7 +47,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Exit> {
         ));
     }
     let started = Instant::now();
-    let report = suite::run(&mut rig);
+    let report = suite::run(&mut rig, offline::now());
     match arguments.output {
         Format::Human => print!("{}", human(&report, rules, &sources)),
         Format::Json => println!("{:#}", machine(&report, rules, &sources)),

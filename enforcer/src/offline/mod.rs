@@ -14,6 +14,10 @@ mod outcome;
 pub mod simulate;
 pub mod suite;
 
+use std::net::Ipv4Addr;
+use std::time::SystemTime;
+
+use enforcer_common::abi::BindingKey;
 use enforcer_common::frame::Frame;
 use enforcer_common::packet::Packet;
 use enforcer_common::pipeline::Decision;
@@ -21,14 +25,12 @@ use enforcer_common::pipeline::Decision;
 use crate::diagnostics::Diagnostics;
 use crate::engine::Engine;
 use crate::kernel::PortSetup;
+use crate::policy::probe;
 use crate::policy::{self, TableSet, ValidPolicy};
 pub use outcome::{End, Outcome, RulePlace};
 
 /// The interface that frames come in by.
 const IFINDEX: u32 = 1;
-
-/// When the first frame comes, in nanoseconds: late enough that no clock of the engine is near its start.
-pub const START: u64 = 1 << 40;
 
 /// A policy in force behind one port that allows every VLAN and the usual control protocols, in gateway mode.
 pub struct Rig {
@@ -44,11 +46,14 @@ impl Rig {
             native_vlan,
             ..PortSetup::new("trunk", IFINDEX)
         };
-        let engine = Engine::new(tables, vec![port.entry(0)]);
+        let mut engine = Engine::new(tables, vec![port.entry(0)]);
+        for (device, address) in probe::leases(&policy) {
+            lease(&mut engine, &device.name, address);
+        }
         Ok(Self { policy, engine })
     }
 
-    /// Decides a frame that comes at `now`, in nanoseconds. The clock starts at [`START`] and does not go back.
+    /// Decides a frame that comes at `now`, in nanoseconds of Unix time, because rules can expire. Times do not go back.
     pub fn decide(&self, frame: &(impl Frame + ?Sized), now: u64) -> (Decision, Packet) {
         self.engine.decide_frame(frame, IFINDEX, now)
     }
@@ -73,4 +78,25 @@ impl Rig {
     pub fn tables(&self) -> &TableSet {
         self.engine.tables()
     }
+}
+
+/// The time in nanoseconds of Unix time, as [`Rig::decide`] takes it.
+pub fn now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Gives a device an address for good.
+fn lease(engine: &mut Engine, name: &str, address: Ipv4Addr) {
+    let devices = &engine.tables().dynamic;
+    let Some(device) = devices.iter().position(|device| device.name == name) else {
+        return;
+    };
+    let key = BindingKey {
+        address: [0, 0, 0, address.into()],
+        realm: devices[device].realm,
+        family: 4,
+        reserved: 0,
+    };
+    engine.bind(key, device as u32, u64::MAX);
 }

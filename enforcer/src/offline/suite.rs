@@ -6,7 +6,7 @@ use std::time::Duration;
 use enforcer_common::abi::{DEFAULT_RULE, NO_RULE};
 use enforcer_common::verdict::Verdict;
 
-use super::{Outcome, Rig, START, build};
+use super::{Outcome, Rig, build};
 use crate::policy::cases::{Case, Expect, Expected, Step};
 use crate::policy::valid::{Location, Rule};
 
@@ -48,13 +48,13 @@ impl Report<'_> {
     }
 }
 
-/// Runs the tests of the policy in force.
-pub fn run(rig: &mut Rig) -> Report<'_> {
+/// Runs the tests of the policy in force, each from the time `start` on, in nanoseconds of Unix time.
+pub fn run(rig: &mut Rig, start: u64) -> Report<'_> {
     let mut reached = BTreeSet::new();
     let mut failures = Vec::with_capacity(rig.policy().cases.len());
     for number in 0..rig.policy().cases.len() {
         rig.forget();
-        failures.push(run_case(rig, &rig.policy().cases[number], &mut reached));
+        failures.push(run_case(rig, &rig.policy().cases[number], start, &mut reached));
     }
     let policy = rig.policy();
     let results = policy.cases.iter().zip(failures);
@@ -69,8 +69,8 @@ pub fn run(rig: &mut Rig) -> Report<'_> {
     }
 }
 
-fn run_case(rig: &Rig, case: &Case, reached: &mut BTreeSet<u32>) -> Vec<Failure> {
-    let mut now = START;
+fn run_case(rig: &Rig, case: &Case, start: u64, reached: &mut BTreeSet<u32>) -> Vec<Failure> {
+    let mut now = start;
     let mut failures = Vec::new();
     for (index, step) in case.steps.iter().enumerate() {
         now += nanos(step.after);

@@ -1,8 +1,10 @@
 //! A frame in words: `{vlan: 110, src: pump-icu-01, dst: 10.20.5.10, service: tcp/443}`.
 
-use std::net::IpAddr;
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr};
 
 use enforcer_common::packet::{protocol, tcp_flags};
+use ipnetwork::IpNetwork;
 
 use super::{
     fields::{Complaint, Fields, Known, nearest, text},
@@ -112,12 +114,48 @@ enum End<'p> {
 }
 
 impl End<'_> {
-    fn addresses(&self) -> &[IpAddr] {
+    fn addresses(&self, policy: &ValidPolicy) -> Vec<IpAddr> {
         match self {
-            Self::Address(address) => std::slice::from_ref(address),
-            Self::Device(device) => &device.addresses,
+            Self::Address(address) => vec![*address],
+            Self::Device(device) => {
+                let own = leases(policy)
+                    .into_iter()
+                    .filter(|(owner, _)| owner.name == device.name);
+                let own = own.map(|(_, address)| address.into());
+                device.addresses.iter().copied().chain(own).collect()
+            }
         }
     }
+}
+
+/// The addresses that devices with `dhcp: true` have in tests and explanations, where nobody leases any: for each, a free
+/// one of its zone's first IPv4 subnet, from the end.
+pub fn leases(policy: &ValidPolicy) -> Vec<(&Device, Ipv4Addr)> {
+    let dynamic: Vec<_> = policy.devices.iter().filter(|device| device.dynamic).collect();
+    if dynamic.is_empty() {
+        return Vec::new();
+    }
+    let devices = policy.devices.iter().flat_map(|device| &device.addresses);
+    let declared: HashSet<_> = devices
+        .chain(policy.zones.iter().flat_map(|zone| &zone.gateways))
+        .collect();
+    let mut free: HashMap<usize, _> = HashMap::new();
+    let lease = |device: &'_ Device| {
+        let addresses = free.entry(device.zone).or_insert_with(|| {
+            let subnets = policy.zones[device.zone].subnets.iter();
+            let mut subnets = subnets.filter_map(|subnet| match subnet {
+                IpNetwork::V4(subnet) => Some(u32::from(subnet.network()) + 1..u32::from(subnet.broadcast())),
+                IpNetwork::V6(_) => None,
+            });
+            subnets.next().unwrap_or_default().rev().map(Ipv4Addr::from)
+        });
+        addresses.find(|address| !declared.contains(&IpAddr::V4(*address)))
+    };
+    let leases: Vec<_> = dynamic.iter().copied().map(lease).collect();
+    let leases = dynamic.into_iter().zip(leases);
+    leases
+        .filter_map(|(device, address)| Some((device, address?)))
+        .collect()
 }
 
 impl Probe {
@@ -129,7 +167,7 @@ impl Probe {
         let from = words.require("src", "10.10.110.21", |text| end(text, policy))?;
         let to = words.require("dst", "10.20.5.10", |text| end(text, policy))?;
         let (protocol, port) = words.require("service", "tcp/443", |text| service(text, policy))?;
-        let (source, destination) = pair(&from, &to, protocol)?;
+        let (source, destination) = pair(&from.addresses(policy), &to.addresses(policy), protocol)?;
         let vlan = match words.get("vlan", grammar::vlan)? {
             Some(vlan) => vlan,
             None => home(&from, source, policy).ok_or_else(|| homeless("vlan", source))?,
@@ -215,14 +253,14 @@ fn end<'p>(text: &str, policy: &'p ValidPolicy) -> Result<End<'p>, Complaint> {
 }
 
 /// Addresses of one family: the first that both ends have, and that the protocol belongs to.
-fn pair(from: &End<'_>, to: &End<'_>, protocol: u8) -> Result<(IpAddr, IpAddr), Wrong> {
+fn pair(from: &[IpAddr], to: &[IpAddr], protocol: u8) -> Result<(IpAddr, IpAddr), Wrong> {
     let fits = |address: &&IpAddr| match protocol {
         protocol::ICMP => address.is_ipv4(),
         protocol::ICMPV6 => address.is_ipv6(),
         _ => true,
     };
-    for &source in from.addresses().iter().filter(fits) {
-        let mut addresses = to.addresses().iter().filter(fits);
+    for &source in from.iter().filter(fits) {
+        let mut addresses = to.iter().filter(fits);
         if let Some(&destination) = addresses.find(|address| address.is_ipv4() == source.is_ipv4()) {
             return Ok((source, destination));
         }
@@ -244,7 +282,7 @@ fn home(end: &End<'_>, address: IpAddr, policy: &ValidPolicy) -> Option<VlanId> 
 fn zone_of(address: IpAddr, policy: &ValidPolicy) -> Option<&Zone> {
     let length = |zone: &Zone| {
         let subnets = zone.subnets.iter().filter(|subnet| subnet.contains(address));
-        subnets.map(ipnetwork::IpNetwork::prefix).max()
+        subnets.map(IpNetwork::prefix).max()
     };
     let found = || policy.zones.iter().filter_map(|zone| Some((length(zone)?, zone)));
     let (_, best) = found().max_by_key(|(length, _)| *length)?;
@@ -260,10 +298,15 @@ fn homeless(key: &'static str, address: IpAddr) -> Wrong {
     (key, Complaint::new(message, "say which: `vlan`, for example 110"))
 }
 
-/// The hardware address that a device declares.
+/// The hardware address of the device that has an address on a VLAN.
 fn mac_of(address: IpAddr, vlan: VlanId, policy: &ValidPolicy) -> Option<[u8; 6]> {
-    let here = |device: &&Device| device.addresses.contains(&address) && policy.zones[device.zone].vlan == Some(vlan);
-    policy.devices.iter().find(here)?.mac
+    let here = |device: &&Device| policy.zones[device.zone].vlan == Some(vlan);
+    let declared = policy.devices.iter().filter(here);
+    if let Some(device) = declared.into_iter().find(|device| device.addresses.contains(&address)) {
+        return device.mac;
+    }
+    let mut leased = leases(policy).into_iter().filter(|(device, _)| here(device));
+    leased.find(|(_, leased)| address == *leased)?.0.mac
 }
 
 /// Where frames to groups go on Ethernet (RFC 1112, RFC 2464).

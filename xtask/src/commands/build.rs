@@ -6,6 +6,7 @@ use crate::workspace::Workspace;
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
 
 /// The objects that `enforcer-ebpf` makes. The second serves `bench` only and is not shipped.
@@ -14,7 +15,8 @@ const OBJECTS: [&str; 2] = ["enforcer-xdp", "reference-xdp"];
 /// Build the kernel program, then the controller
 ///
 /// The kernel program goes to target/bpf/bpfel-unknown-none/release/enforcer-xdp, with BTF; the controller, which
-/// carries it inside, to target/release/enforcer. `CARGO_TARGET_DIR` moves both.
+/// carries it inside, to target/release/enforcer, its completions and manual pages to target/release/assets.
+/// `CARGO_TARGET_DIR` moves all.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -79,5 +81,17 @@ pub(crate) fn controller(workspace: &Workspace) -> Result<()> {
         .current_dir(&workspace.root)
         .args(["build", "--quiet", "--release", "--package", "enforcer"]);
     process::run(&mut build).context("the controller does not build: see the compiler's messages above")?;
-    report(&workspace.target.join("release/enforcer"), started)
+    let program = workspace.target.join("release/enforcer");
+    report(&program, started)?;
+    assets(&program, &workspace.target.join("release/assets"))
+}
+
+/// Lets the controller write its completions and manual pages.
+fn assets(program: &Path, directory: &Path) -> Result<()> {
+    process::run(Command::new(program).arg("assets").arg(directory))?;
+    eprintln!(
+        "build: {} (completions for bash, zsh and fish; manual pages)",
+        directory.display()
+    );
+    Ok(())
 }
