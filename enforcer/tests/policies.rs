@@ -86,6 +86,49 @@ tests:
 }
 
 #[test]
+fn devices_with_leased_addresses_and_rules_that_expire_can_be_tested() {
+    let text = "
+zones:
+  pumps: {vlan: 110, subnets: [10.10.110.0/29], gateway: 10.10.110.6, mode: enforce}
+  servers: {vlan: 205, subnets: [10.20.5.0/24], mode: enforce}
+devices:
+  pump-01: {zone: pumps, address: 10.10.110.5}
+  pump-02: {zone: pumps, mac: \"02:00:00:00:01:02\", dhcp: true}
+  pump-03: {zone: pumps, mac: \"02:00:00:00:01:03\", dhcp: true}
+rules:
+  one-pump: {from: pump-02, to: servers, services: tcp/443, action: allow}
+  for-a-day: {from: pumps, to: servers, services: tcp/22, action: allow, expires: 2026-11-24T21:00:00Z}
+tests:
+  - name: its own rule
+    steps:
+      - send: {src: pump-02, dst: 10.20.5.10, service: tcp/443}
+        expect: {verdict: allow, rule: one-pump}
+      - reply: {}
+        expect: {verdict: allow, stage: flow}
+  - name: another device
+    send: {src: pump-03, dst: 10.20.5.10, service: tcp/443}
+    expect: {verdict: drop, rule: default-deny}
+  - name: toward it
+    send: {src: 10.20.5.10, dst: pump-02, service: tcp/443}
+    expect: {verdict: drop, rule: default-deny}
+  - name: another with its address
+    send: {src: 10.10.110.4, dst: 10.20.5.10, service: tcp/443, mac: \"02:00:00:00:01:03\"}
+    expect: {verdict: drop, reason: source-mac-mismatch}
+  - name: until tomorrow
+    steps:
+      - send: {src: pump-01, dst: 10.20.5.10, service: tcp/22}
+        expect: {verdict: allow, rule: for-a-day}
+      - send: {src: pump-01, dst: 10.20.5.10, service: tcp/22}
+        after: 25h
+        expect: {verdict: drop, rule: default-deny}
+";
+    let policy = load(text).unwrap_or_else(|findings| panic!("{findings}"));
+    let mut rig = Rig::new(policy, 0).unwrap_or_else(|findings| panic!("{findings}"));
+    let report = suite::run(&mut rig, NOW);
+    assert_eq!(report.failed(), 0, "{:#?}", report.results);
+}
+
+#[test]
 fn the_reference_hospital_keeps_its_promises() {
     let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../policies"));
     let policy = load_files(&[folder]).unwrap_or_else(|findings| panic!("{findings}"));

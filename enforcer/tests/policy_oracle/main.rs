@@ -152,7 +152,8 @@ fn look_up(engine: &Engine, probe: &Probe) -> (u32, [(u32, Endpoint); 2]) {
         protocol: probe.protocol,
         port: probe.port,
     };
-    let rule = classify::rule(engine, &source.1, &destination.1, service).expect("the tables are whole");
+    // At time 0, no rule has expired.
+    let rule = classify::rule(engine, &source.1, &destination.1, service, 0).expect("the tables are whole");
     let flags = engine.tables().rules[rule.0 as usize].flags;
     assert_eq!(rule.1.flags, flags);
     (rule.0, [source, destination])
