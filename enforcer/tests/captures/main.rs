@@ -6,6 +6,8 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+use proptest::prelude::*;
+
 use enforcer::offline::capture::{CaptureError, Captured, replay};
 use enforcer::offline::simulate::Simulation;
 use enforcer::offline::{Rig, build};
@@ -129,6 +131,40 @@ fn a_length_that_cannot_be_is_damage() {
     file.resize(file.len() + (20 << 20), 0);
     let (seen, result) = read(&file);
     assert_eq!((seen.len(), result), (1, Err(CaptureError::Damaged { frames: 1 })));
+}
+
+/// All kinds of blocks, in small.
+fn mixture() -> Vec<u8> {
+    let mut file = files::section();
+    file.extend(files::interface(6));
+    file.extend(files::interface(9));
+    file.extend(files::enhanced(0, START / 1000, &[1; 60], 60, None));
+    file.extend(files::enhanced(1, START + 1, &[2; 60], 1500, Some(2)));
+    file.extend(files::simple(&[4; 61]));
+    file.extend(files::block(0xbad, &[0; 16]));
+    file
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    /// Whatever became of a capture on the way, it is read or refused.
+    #[test]
+    fn no_capture_breaks_the_reader(
+        next in any::<bool>(),
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut file = if next { mixture() } else { files::pcap(&[(START, &[1; 60]), (START, &[2; 60])], true, false, 1) };
+        for (at, octet) in edits {
+            let at = at.index(file.len());
+            file[at] = octet;
+        }
+        file.truncate(cut.index(file.len()) + file.len() / 2);
+        let (seen, result) = read(&file);
+        prop_assert!(seen.len() <= 3);
+        prop_assert!(result.is_ok() || !result.expect_err("bad").to_string().is_empty());
+    }
 }
 
 fn hospital() -> ValidPolicy {
