@@ -9,6 +9,7 @@ use enforcer_common::verdict::{DropReason, Stage};
 
 use super::{
     fields::{Complaint, Fields, Known, Spanned, nearest, scalar, text},
+    grammar,
     probe::{Probe, Words},
     valid::ValidPolicy,
     yaml::{Node, Value},
@@ -199,7 +200,9 @@ fn step_of(fields: &Fields<'_, '_>, at: Location, findings: &mut Vec<Diagnostic>
             return None;
         }
     };
-    let after = fields.get("after").and_then(|node| scalar(node, duration, findings));
+    let after = fields
+        .get("after")
+        .and_then(|node| scalar(node, grammar::duration, findings));
     let repeat = fields.get("repeat").and_then(|node| scalar(node, repeat, findings));
     let expect = fields.get("expect");
     let (expect, rule_at) = expect.map(|node| expected(node, findings)).unwrap_or_default();
@@ -254,26 +257,6 @@ fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Complaint> {
         None => format!("write one of {}", names().collect::<Vec<_>>().join(", ")),
     };
     Err(Complaint::new(format!("{} is not possible here", quote(text)), help))
-}
-
-/// `500ms`, `31s`, `5min`, `2h`.
-fn duration(text: &str) -> Result<Duration, Complaint> {
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (digits, unit) = text.split_at(split);
-    let millis: Option<u64> = match unit {
-        "ms" => Some(1),
-        "s" => Some(1000),
-        "min" => Some(60_000),
-        "h" => Some(3_600_000),
-        _ => None,
-    };
-    let total = millis.and_then(|millis| digits.parse::<u64>().ok()?.checked_mul(millis));
-    let week = Duration::from_hours(7 * 24);
-    let duration = total.map(Duration::from_millis).filter(|duration| *duration <= week);
-    duration.ok_or_else(|| {
-        let message = format!("{} is not a time", quote(text));
-        Complaint::new(message, "write such as 500ms, 31s, 5min or 2h; 168h at most")
-    })
 }
 
 fn repeat(text: &str) -> Result<u32, Complaint> {

@@ -7,16 +7,36 @@ use ipnetwork::IpNetwork;
 use super::{
     file::DeviceText,
     link_scoped,
-    valid::{Device, Rule, Selector, UNKNOWN, Zone},
+    valid::{Device, Never, Selector, UNKNOWN, Zone},
 };
 use crate::diagnostics::{Diagnostic, Location, quote};
 
+/// Something that names addresses.
+pub(super) struct Naming<'n> {
+    what: &'static str,
+    name: &'n str,
+    at: Location,
+    sides: [&'n [Selector]; 2],
+}
+
+impl<'n> Naming<'n> {
+    pub(super) fn of(what: &'static str, name: &'n str, at: Location, sides: [&'n [Selector]; 2]) -> Self {
+        Self { what, name, at, sides }
+    }
+}
+
+impl Never {
+    pub(super) fn naming(&self, what: &'static str) -> Naming<'_> {
+        Naming::of(what, &self.name, self.at, [&self.from, &self.to])
+    }
+}
+
 /// Checks the zones of such devices, and the prefixes of rules against them.
-pub(super) fn check(
+pub(super) fn check<'n>(
     texts: &[DeviceText],
     devices: &[Device],
     zones: &[Zone],
-    rules: &[Rule],
+    namings: impl Iterator<Item = Naming<'n>>,
     findings: &mut Vec<Diagnostic>,
 ) {
     // By zone, the first such device that is written there.
@@ -34,8 +54,11 @@ pub(super) fn check(
     let leasing: Vec<_> = (0..zones.len())
         .filter_map(|zone| first_of[zone].map(|first| Leasing::new(zone, first, zones, devices)))
         .collect();
-    for rule in rules {
-        let selectors = rule.from.iter().chain(&rule.to);
+    if leasing.is_empty() {
+        return;
+    }
+    for naming in namings {
+        let selectors = naming.sides.into_iter().flatten();
         let prefixes = selectors.filter_map(|selector| match selector {
             Selector::Prefix(prefix) => Some(*prefix),
             _ => None,
@@ -45,7 +68,7 @@ pub(super) fn check(
         prefixes.dedup();
         for prefix in prefixes {
             let split = leasing.iter().filter(|zone| zone.is_split_by(prefix));
-            findings.extend(split.map(|zone| zone.complaint(rule, prefix)));
+            findings.extend(split.map(|zone| zone.complaint(&naming, prefix)));
         }
     }
 }
@@ -105,12 +128,12 @@ impl<'p> Leasing<'p> {
         })
     }
 
-    fn complaint(&self, rule: &Rule, prefix: IpNetwork) -> Diagnostic {
+    fn complaint(&self, naming: &Naming<'_>, prefix: IpNetwork) -> Diagnostic {
         let (at, device) = self.device;
-        let (rule_name, zone) = (quote(&rule.name), quote(&self.zones[self.number].name));
+        let (what, name, zone) = (naming.what, quote(naming.name), quote(&self.zones[self.number].name));
         let message =
-            format!("{prefix} holds only a part of zone {zone}: rule {rule_name} would depend on who is leased what");
-        Diagnostic::at(rule.at, message)
+            format!("{prefix} holds only a part of zone {zone}: {what} {name} would depend on who is leased what");
+        Diagnostic::at(naming.at, message)
             .related(at, format!("{device} may have any address of the zone"))
             .help("name the zone or its devices, or a prefix around all of the zone's IPv4 subnets")
     }

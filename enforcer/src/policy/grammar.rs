@@ -1,6 +1,6 @@
 //! The grammar of single words: names, VLANs, addresses, prefixes, hardware addresses.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use enforcer_common::abi::NAME_MAX;
 use ipnetwork::IpNetwork;
@@ -276,6 +276,26 @@ pub(super) fn time(text: &str) -> Result<u64, Complaint> {
         let message = format!("{} is not a time", quote(text));
         let help = "write date, time and zone, such as 2027-01-31T00:00:00Z or 2027-01-31T00:00:00+01:00";
         Complaint::new(message, help)
+    })
+}
+
+/// `500ms`, `31s`, `5min`, `2h`.
+pub(super) fn duration(text: &str) -> Result<Duration, Complaint> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(split);
+    let millis: Option<u64> = match unit {
+        "ms" => Some(1),
+        "s" => Some(1000),
+        "min" => Some(60_000),
+        "h" => Some(3_600_000),
+        _ => None,
+    };
+    let total = millis.and_then(|millis| digits.parse::<u64>().ok()?.checked_mul(millis));
+    let week = Duration::from_hours(7 * 24);
+    let duration = total.map(Duration::from_millis).filter(|duration| *duration <= week);
+    duration.ok_or_else(|| {
+        let message = format!("{} is not a length of time", quote(text));
+        Complaint::new(message, "write such as 500ms, 31s, 5min or 2h; 168h at most")
     })
 }
 

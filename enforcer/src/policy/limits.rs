@@ -23,6 +23,8 @@ pub const ZONES: usize = 4096;
 pub const LANS: usize = 4096;
 /// Rules, `default-deny` among them (32 bits).
 pub const RULES: usize = 65_536;
+/// Members of all groups together, and of all services, after those in groups of groups are counted out.
+pub const MEMBERS: usize = 1 << 20;
 /// Different limits, "without" among them (an endpoint's budgets have 16 bits each).
 pub const BUDGETS: usize = 65_536;
 /// Endpoints: devices, zones, and prefixes inside of zones (30 bits).

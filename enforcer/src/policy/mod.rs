@@ -8,9 +8,9 @@
 //! rates.rs      limits: 200/s, 2Mbit/s, bursts
 //! cases.rs      tests: frames and what becomes of them; probe.rs: {vlan: 110, src: …}
 //! file/         all of it -> PolicyFile         what is written, before names are looked up
-//! validate.rs   PolicyFile -> ValidPolicy       references, duplicates; addresses.rs: who owns which address;
-//!               lans.rs: what the zones of a VLAN share; classes.rs: of devices, those that are built in among them;
-//!               dynamic.rs: devices with leased addresses
+//! validate.rs   PolicyFile -> ValidPolicy       names.rs: references, duplicates; groups.rs: names of names;
+//!               addresses.rs: who owns which address; lans.rs: what the zones of a VLAN share; library.rs: classes and
+//!               templates that are built in; dynamic.rs: devices with leased addresses; unused.rs: what nothing names
 //! compile/      ValidPolicy -> TableSet         recursive flow classification
 //! ```
 //!
@@ -19,20 +19,23 @@
 mod addresses;
 pub mod cases;
 mod check;
-mod classes;
 mod compile;
 mod dynamic;
 mod fields;
 mod file;
 mod files;
 mod grammar;
+mod groups;
 mod lans;
+mod library;
 pub mod limits;
 pub mod link_scoped;
+mod names;
 pub mod probe;
 mod rates;
 mod services;
 pub mod tables;
+mod unused;
 pub mod valid;
 mod validate;
 mod yaml;
@@ -84,7 +87,8 @@ fn validated(texts: files::Texts, mut findings: Vec<Diagnostic>) -> Result<Valid
     }
 }
 
-/// Compiles a policy into the tables of one generation. The only errors are exceeded [`limits`].
+/// Compiles a policy into the tables of one generation. The only errors are exceeded [`limits`],
+/// and `never` and `must_flow` that do not hold.
 ///
 /// No rule has ended yet: those that expire are all there, with their times.
 pub fn compile(policy: &ValidPolicy) -> Result<TableSet, Diagnostics> {

@@ -230,6 +230,10 @@ impl LimitsText {
         }
     }
 
+    pub(super) fn says_something(&self) -> bool {
+        self.from.is_some() || self.toward.is_some()
+    }
+
     /// What is given here, and of the rest what is given there.
     pub(super) fn or(self, general: Self) -> Self {
         Self {

@@ -122,6 +122,17 @@ fn protocol_named(word: &str) -> Option<u8> {
     found.map(|&(_, number)| number)
 }
 
+/// How a packet's service is written: `tcp/443`, `icmp/8/0`, `gre`.
+pub(super) fn written(protocol: u8, port: u16) -> String {
+    let named = PROTOCOLS.iter().find(|(_, number)| *number == protocol);
+    match (protocol, named) {
+        (TCP | UDP, Some((name, _))) => format!("{name}/{port}"),
+        (ICMP | ICMPV6, Some((name, _))) => format!("{name}/{}/{}", port >> 8, port & 0xff),
+        (_, Some((name, _))) => (*name).to_owned(),
+        (_, None) => format!("proto/{protocol}"),
+    }
+}
+
 /// A number of digits only: Rust's own parser takes a sign too.
 fn number<T: std::str::FromStr>(digits: &str) -> Option<T> {
     let plain = digits.bytes().all(|c| c.is_ascii_digit());

@@ -2,7 +2,7 @@
 //!
 //! It stays close to the language on purpose. The compiler turns it into tables, and test oracles read it naively.
 
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use ipnetwork::IpNetwork;
 
@@ -27,6 +27,12 @@ pub struct ValidPolicy {
     pub services: Vec<Service>,
     /// By name.
     pub rules: Vec<Rule>,
+    /// What no rule may permit, by name.
+    pub never: Vec<Never>,
+    /// What the rules have to permit, by name.
+    pub must_flow: Vec<MustFlow>,
+    /// What is declared and named by nothing, by place.
+    pub unused: Vec<Unused>,
     /// The policy's own tests, in the order of files and lines.
     pub cases: Vec<Case>,
     /// Names of the address spaces; `default` is always there.
@@ -260,7 +266,7 @@ pub enum ServiceMatch {
 }
 
 /// One side of a rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Selector {
     /// Every address, declared or not.
     Any,
@@ -309,6 +315,41 @@ pub struct Rule {
     pub scope: Scope,
     /// Alarm traffic: charged to the rule's own limit only, not to those of addresses.
     pub alarm: bool,
+    /// Where the name stands.
+    pub at: Location,
+}
+
+/// Packets from any of some to any of others.
+#[derive(Debug, Clone)]
+pub struct Never {
+    /// Unique among its kind.
+    pub name: String,
+    /// Never empty.
+    pub from: Vec<Selector>,
+    /// Never empty.
+    pub to: Vec<Selector>,
+    /// Never empty.
+    pub services: Vec<ServiceMatch>,
+    /// Where the name stands.
+    pub at: Location,
+}
+
+/// Packets that the rules have to permit, all of them and for good.
+#[derive(Debug, Clone)]
+pub struct MustFlow {
+    /// Which ones.
+    pub kept: Never,
+    /// An alarm is due when none came for so long.
+    pub silence: Option<Duration>,
+}
+
+/// Something that is declared and that nothing names.
+#[derive(Debug, Clone)]
+pub struct Unused {
+    /// `service`, `group`, `class`, `template` or `device`.
+    pub what: &'static str,
+    /// Its name.
+    pub name: String,
     /// Where the name stands.
     pub at: Location,
 }

@@ -1,24 +1,17 @@
 //! `PolicyFile` → `ValidPolicy`: every name looked up, every clash found.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use super::{
-    addresses, cases,
-    classes::Classes,
-    dynamic,
-    fields::{Spanned, nearest},
-    file::{ClassText, DeviceText, PolicyFile, RuleText, ServiceReference, ServiceText, ZoneText},
-    grammar::Reference,
+    addresses, cases, dynamic,
+    file::{ClassText, PolicyFile, PromiseText, ServiceText, Traits, ZoneText},
     lans,
-    valid::{
-        Action, Class, Device, Guards, Limit, Limits, Mode, OnNoPolicy, Rule, SELF, Selector, Service, ServiceMatch,
-        UNKNOWN, ValidPolicy, Zone,
-    },
+    library::Catalogue,
+    names::Names,
+    unused,
+    valid::{Class, Guards, Limit, Limits, MustFlow, Never, OnNoPolicy, Service, ServiceMatch, ValidPolicy, Zone},
 };
-use crate::diagnostics::{Diagnostic, Location, Sources, quote};
-
-/// Suggestions are looked for in so many findings; they cost a comparison with every name.
-const SUGGESTIONS: usize = 100;
+use crate::diagnostics::{Diagnostic, Sources};
 
 /// Checks the merged declarations. The result is only good when no finding was added.
 ///
@@ -35,6 +28,8 @@ pub(super) fn validate(
     file.classes.sort_by(|a, b| a.name.value.cmp(&b.name.value));
     file.services.sort_by(|a, b| a.name.value.cmp(&b.name.value));
     file.rules.sort_by(|a, b| a.name.value.cmp(&b.name.value));
+    file.never.sort_by(|a, b| a.name.value.cmp(&b.name.value));
+    file.must_flow.sort_by(|a, b| a.name.value.cmp(&b.name.value));
     if complete && file.zones.is_empty() && findings.is_empty() {
         findings.push(
             Diagnostic::general("the policy declares no zone: it would refuse every frame")
@@ -43,13 +38,10 @@ pub(super) fn validate(
     }
     let names = Names::collect(&file, complete, findings);
     let mut realms = vec!["default".to_owned()];
-    let classes = Classes::new(&file.classes);
+    let classes = Catalogue::classes(&file.classes);
+    let templates = Catalogue::templates(&file.templates);
     let mut zones = zones(&file.zones, &classes, &mut realms);
-    let classes_named = file.zones.iter().filter_map(|zone| zone.class.as_ref());
-    let classes_named = classes_named.chain(file.devices.iter().filter_map(|device| device.class.as_ref()));
-    for class in classes_named.filter(|class| classes.get(&class.value).is_none()) {
-        names.unknown("class", class.at, &class.value, classes.names(), findings);
-    }
+    names.check_kinds(&file, &classes, &templates, findings);
     lans::settle(&file, &mut zones, findings);
     let devices = file
         .devices
@@ -57,19 +49,33 @@ pub(super) fn validate(
         .map(|device| names.device(device, &zones, &classes, findings));
     let devices: Vec<_> = devices.collect();
     addresses::check(&file.zones, &zones, &file.devices, &devices, &realms, findings);
-    let rules = file.rules.iter().map(|rule| names.rule(rule, &file.services, findings));
+    let rules = file.rules.iter().map(|rule| names.rule(rule, &templates, findings));
     let rules: Vec<_> = rules.collect();
-    dynamic::check(&file.devices, &devices, &zones, &rules, findings);
+    let never = file.never.iter().map(|text| never(text, &names, findings));
+    let never: Vec<_> = never.collect();
+    let must_flow = file.must_flow.iter().map(|text| must_flow(text, &names, findings));
+    let must_flow: Vec<_> = must_flow.collect();
+    let namings = rules
+        .iter()
+        .map(|rule| dynamic::Naming::of("rule", &rule.name, rule.at, [&rule.from, &rule.to]));
+    let namings = namings
+        .chain(never.iter().map(|never| never.naming("never")))
+        .chain(must_flow.iter().map(|flow| flow.kept.naming("must_flow")));
+    dynamic::check(&file.devices, &devices, &zones, namings, findings);
     let class = |text: &ClassText| Class {
         name: text.name.value.clone(),
         at: text.name.at,
     };
+    let services = file.services.iter().zip(&names.services_held);
     let mut policy = ValidPolicy {
         rules,
+        never,
+        must_flow,
+        unused: unused::find(&file),
         classes: file.classes.iter().map(class).collect(),
         cases: Vec::new(),
         devices,
-        services: file.services.iter().map(service).collect(),
+        services: services.map(|(text, held)| service(text, held)).collect(),
         zones,
         realms,
         sources,
@@ -82,7 +88,7 @@ pub(super) fn validate(
     policy
 }
 
-fn zones(texts: &[ZoneText], classes: &Classes, realms: &mut Vec<String>) -> Vec<Zone> {
+fn zones(texts: &[ZoneText], classes: &Catalogue<Traits>, realms: &mut Vec<String>) -> Vec<Zone> {
     let built_in = |name: &str| Zone {
         name: name.to_owned(),
         vlan: None,
@@ -130,182 +136,28 @@ fn zones(texts: &[ZoneText], classes: &Classes, realms: &mut Vec<String>) -> Vec
     zones
 }
 
-fn service(text: &ServiceText) -> Service {
+fn service(text: &ServiceText, held: &[ServiceMatch]) -> Service {
     Service {
         name: text.name.value.clone(),
-        matches: text.matches.clone(),
+        matches: held.to_vec(),
         at: text.name.at,
     }
 }
 
-/// What each name stands for.
-struct Names<'t> {
-    selectors: HashMap<&'t str, Selector>,
-    services: HashMap<&'t str, usize>,
-    complete: bool,
-}
-
-impl<'t> Names<'t> {
-    fn collect(file: &'t PolicyFile, complete: bool, findings: &mut Vec<Diagnostic>) -> Self {
-        let zones = file.zones.iter().map(|zone| ("zone", &zone.name));
-        let devices = file.devices.iter().map(|device| ("device", &device.name));
-        unique(zones.chain(devices), findings);
-        unique(file.classes.iter().map(|class| ("class", &class.name)), findings);
-        unique(file.services.iter().map(|service| ("service", &service.name)), findings);
-        unique(file.rules.iter().map(|rule| ("rule", &rule.name)), findings);
-        let zones = file.zones.iter().enumerate();
-        let zones = zones.map(|(number, zone)| (&*zone.name.value, Selector::Zone(number + 2)));
-        let devices = file.devices.iter().enumerate();
-        let devices = devices.map(|(number, device)| (&*device.name.value, Selector::Device(number)));
-        let mut selectors: HashMap<_, _> = devices.chain(zones).collect();
-        selectors.insert("unknown", Selector::Zone(UNKNOWN));
-        selectors.insert("self", Selector::Zone(SELF));
-        let services = file.services.iter().enumerate();
-        let services = services
-            .map(|(number, service)| (&*service.name.value, number))
-            .collect();
-        Self {
-            selectors,
-            services,
-            complete,
-        }
-    }
-
-    fn device(&self, text: &DeviceText, zones: &[Zone], classes: &Classes, findings: &mut Vec<Diagnostic>) -> Device {
-        let zone = text.zone.as_ref().and_then(|zone| self.zone(zone, findings));
-        let zone = zone.unwrap_or(UNKNOWN);
-        let traits = classes.fill(text.traits, text.class.as_ref());
-        Device {
-            name: text.name.value.clone(),
-            zone,
-            limits: traits.limits.over(zones[zone].limits),
-            least_mss: traits.least_mss.unwrap_or(zones[zone].least_mss),
-            class: text.class.as_ref().map(|class| class.value.clone()),
-            mac: text.mac.map(|mac| mac.value),
-            addresses: text.addresses.iter().map(|address| address.value).collect(),
-            dynamic: text.dhcp.is_some(),
-            dhcp_server: text.dhcp_server,
-            at: text.name.at,
-        }
-    }
-
-    fn zone(&self, name: &Spanned<String>, findings: &mut Vec<Diagnostic>) -> Option<usize> {
-        match self.selectors.get(&*name.value) {
-            Some(&Selector::Zone(zone)) if zone != UNKNOWN && zone != SELF => Some(zone),
-            Some(_) => {
-                let message = format!("{} is not a declared zone", quote(&name.value));
-                findings.push(Diagnostic::at(name.at, message).help("name the zone that the device is in"));
-                None
-            }
-            None => {
-                let zones = self.selectors.iter();
-                let zones = zones.filter(|(_, selector)| matches!(selector, Selector::Zone(2..)));
-                self.unknown("zone", name.at, &name.value, zones.map(|(name, _)| *name), findings);
-                None
-            }
-        }
-    }
-
-    fn unknown<'n>(
-        &self,
-        what: &str,
-        at: Location,
-        name: &str,
-        names: impl Iterator<Item = &'n str>,
-        findings: &mut Vec<Diagnostic>,
-    ) {
-        if !self.complete {
-            return;
-        }
-        let finding = Diagnostic::at(at, format!("no {what} is named {}", quote(name)));
-        let near = (findings.len() < SUGGESTIONS).then(|| nearest(name, names));
-        findings.push(match near.flatten() {
-            Some(near) => finding.help(format!("did you mean `{near}`?")),
-            None => finding.help("declare it, or correct the name"),
-        });
-    }
-
-    fn rule(&self, text: &RuleText, services: &[ServiceText], findings: &mut Vec<Diagnostic>) -> Rule {
-        let from = self.selectors(&text.from, findings);
-        let to = self.selectors(&text.to, findings);
-        Rule {
-            name: text.name.value.clone(),
-            from,
-            to,
-            services: self.matches(&text.services, services, findings),
-            action: text.action.unwrap_or(Action::Deny),
-            priority: text.priority,
-            expires: text.expires,
-            monitor: text.mode == Some(Mode::Monitor),
-            log_new: text.log_new,
-            limit: text.limit,
-            scope: text.scope,
-            alarm: text.alarm,
-            at: text.name.at,
-        }
-    }
-
-    fn selectors(&self, references: &[Spanned<Reference>], findings: &mut Vec<Diagnostic>) -> Vec<Selector> {
-        let mut selectors = Vec::with_capacity(references.len());
-        for Spanned { value, at } in references {
-            match value {
-                Reference::Any => selectors.push(Selector::Any),
-                Reference::Prefix(prefix) => selectors.push(Selector::Prefix(*prefix)),
-                Reference::Name(name) => {
-                    if let Some(&selector) = self.selectors.get(&**name) {
-                        selectors.push(selector);
-                    } else {
-                        let names = self.selectors.keys().copied().chain(["any"]);
-                        self.unknown("zone or device", *at, name, names, findings);
-                    }
-                }
-            }
-        }
-        selectors
-    }
-
-    fn matches(
-        &self,
-        references: &[Spanned<ServiceReference>],
-        services: &[ServiceText],
-        findings: &mut Vec<Diagnostic>,
-    ) -> Vec<ServiceMatch> {
-        let mut matches = Vec::new();
-        for Spanned { value, at } in references {
-            match value {
-                ServiceReference::Match(one) => matches.push(*one),
-                ServiceReference::Name(name) => {
-                    if let Some(&number) = self.services.get(&**name) {
-                        matches.extend(&services[number].matches);
-                    } else {
-                        let names = self.services.keys().copied();
-                        self.unknown("service", *at, name, names, findings);
-                    }
-                }
-            }
-        }
-        matches.sort_unstable();
-        matches.dedup();
-        matches
+fn never(text: &PromiseText, names: &Names<'_>, findings: &mut Vec<Diagnostic>) -> Never {
+    let services = text.services.as_ref();
+    Never {
+        name: text.name.value.clone(),
+        from: names.selectors(&text.from, findings),
+        to: names.selectors(&text.to, findings),
+        services: services.map_or(vec![ServiceMatch::Any], |services| names.matches(services, findings)),
+        at: text.name.at,
     }
 }
 
-/// Complains about names that are declared more than once.
-fn unique<'t>(declared: impl Iterator<Item = (&'static str, &'t Spanned<String>)>, findings: &mut Vec<Diagnostic>) {
-    let mut places: HashMap<&str, (&str, Location)> = HashMap::new();
-    let mut declared: Vec<_> = declared.collect();
-    declared.sort_by_key(|(_, name)| name.at);
-    for (what, name) in declared {
-        let Some(&(other, first)) = places.get(&*name.value) else {
-            places.insert(&name.value, (what, name.at));
-            continue;
-        };
-        let message = format!("the name {} is taken", quote(&name.value));
-        findings.push(
-            Diagnostic::at(name.at, message)
-                .label(format!("{what} here"))
-                .related(first, format!("{other} of the same name here"))
-                .help("a name stands for one thing over all files: rename one of them"),
-        );
+fn must_flow(text: &PromiseText, names: &Names<'_>, findings: &mut Vec<Diagnostic>) -> MustFlow {
+    MustFlow {
+        kept: never(text, names, findings),
+        silence: text.silence,
     }
 }

@@ -41,9 +41,14 @@ pub(super) struct Assigned {
     pub(super) of_endpoint: Vec<(u32, u32)>,
 }
 
-/// All prefixes in rules, each once, sorted.
+/// All prefixes in rules and promises, each once, sorted.
 pub(super) fn rule_prefixes(policy: &ValidPolicy) -> Vec<IpNetwork> {
     let selectors = policy.rules.iter().flat_map(|rule| rule.from.iter().chain(&rule.to));
+    let promises = policy
+        .never
+        .iter()
+        .chain(policy.must_flow.iter().map(|flow| &flow.kept));
+    let selectors = selectors.chain(promises.flat_map(|promise| promise.from.iter().chain(&promise.to)));
     let prefixes = selectors.filter_map(|selector| match selector {
         Selector::Prefix(prefix) => Some(*prefix),
         _ => None,

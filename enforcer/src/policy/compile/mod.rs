@@ -9,6 +9,7 @@
 //! profiles.rs    (sender's, receiver's identity) -> the rules for this pair
 //! cells.rs       (rules of a pair, service class) -> the rule that wins
 //! records.rs     rules that end, and what decides then
+//! places.rs      an address of each endpoint                 proofs.rs: `never` and `must_flow` over all pairs and cells
 //! ```
 //!
 //! Precedence is settled here, once for all: a higher priority first; then deny before allow; then the more specific
@@ -20,7 +21,9 @@ mod cells;
 mod classes;
 mod dynamic;
 mod identity;
+mod places;
 mod profiles;
+mod proofs;
 mod records;
 mod space;
 #[cfg(test)]
@@ -43,7 +46,8 @@ use crate::diagnostics::{Diagnostic, Diagnostics};
 
 const _: () = assert!(UNKNOWN == UNKNOWN_ZONE as usize && SELF == SELF_ZONE as usize);
 
-/// Compiles a policy for `now`, in nanoseconds of Unix time. The only errors are exceeded limits.
+/// Compiles a policy for `now`, in nanoseconds of Unix time. The only errors are exceeded limits
+/// and broken promises.
 pub(super) fn compile(policy: &ValidPolicy, now: u64) -> Result<TableSet, Diagnostics> {
     let within =
         |what: &str, count: usize, limit: usize, help: &str| limits::check(what, count, limit, help, &policy.sources);
@@ -99,7 +103,7 @@ pub(super) fn compile(policy: &ValidPolicy, now: u64) -> Result<TableSet, Diagno
     for (endpoint, pair) in endpoints.iter_mut().zip(&identities.of_endpoint) {
         (endpoint.source, endpoint.destination) = *pair;
     }
-    Ok(TableSet {
+    let tables = TableSet {
         vlans: lans.tables(),
         lans: space.lans,
         trie: space.trie.nodes,
@@ -125,7 +129,21 @@ pub(super) fn compile(policy: &ValidPolicy, now: u64) -> Result<TableSet, Diagno
             realms: policy.realms.clone(),
         },
         policy_hash: policy.hash,
-    })
+    };
+    let broken = proofs::check(&proofs::Ground {
+        policy,
+        tables: &tables,
+        facts: &space.facts,
+        sets: &space.sets,
+        prefixes: &prefixes,
+        places: &space.places,
+        rule_of: &records.rule_of,
+    });
+    if broken.is_empty() {
+        Ok(tables)
+    } else {
+        Err(Diagnostics::new(broken, Arc::clone(&policy.sources)))
+    }
 }
 
 /// The VLANs of a policy, numbered from 1 in the order of their tags.

@@ -9,6 +9,7 @@ use super::{
     Lans,
     budgets::Budgets,
     dynamic, guard_bits, mode_bits, no_lan,
+    places::{self, Place},
     trie::{self, Family, Leaf, Prefix, Trie},
 };
 use crate::policy::{
@@ -52,6 +53,8 @@ pub(super) struct Space {
     pub(super) lans: Vec<Lan>,
     pub(super) trie: trie::Tables,
     pub(super) dynamic: Vec<DynamicDevice>,
+    /// Where frames meet the endpoints.
+    pub(super) places: Vec<Place>,
 }
 
 /// What a declaration says about the addresses of a prefix. At equal prefixes the later kinds prevail.
@@ -89,8 +92,12 @@ pub(super) fn build(policy: &ValidPolicy, lans: &Lans, prefixes: &[IpNetwork], b
         table.push(builder.lan(lan as u16, realm, &spaces[realm], lans, prefixes));
     }
     let dynamic = dynamic::devices(&mut builder, lans, prefixes);
+    let leases = dynamic.iter();
+    let leases = leases.filter_map(|device| places::of_lease(device.endpoint, device.realm, &device.subnets));
+    builder.places.extend(leases);
     Space {
         dynamic,
+        places: builder.places,
         endpoints: builder.endpoints,
         names: builder.names,
         facts: builder.facts,
@@ -109,6 +116,7 @@ pub(super) struct Builder<'p> {
     endpoints: Vec<Endpoint>,
     names: Vec<EndpointName>,
     facts: Vec<Facts>,
+    places: Vec<Place>,
     /// A device has one endpoint for all its addresses under the same rule prefixes; others have one a prefix.
     numbers: HashMap<(Facts, Option<IpNetwork>), u32>,
     sets: Vec<(SetId, u32)>,
@@ -129,6 +137,7 @@ impl<'p> Builder<'p> {
             endpoints: Vec::new(),
             names: Vec::new(),
             facts: Vec::new(),
+            places: Vec::new(),
             numbers: HashMap::new(),
             sets: vec![(0, u32::MAX)],
             set_numbers: HashMap::new(),
@@ -177,6 +186,7 @@ impl<'p> Builder<'p> {
         }
         [Family::V4, Family::V6].map(|family| {
             let leaves = self.leaves(family, claims.remove(&family).unwrap_or_default());
+            self.places.extend(places::of_realm(family, &leaves, realm as u16));
             self.trie.root(family, leaves)
         })
     }
@@ -204,6 +214,7 @@ impl<'p> Builder<'p> {
         }
         let [v4, v6] = [Family::V4, Family::V6].map(|family| {
             let over = self.leaves(family, claims.remove(&family).unwrap_or_default());
+            self.places.extend(places::of_lan(family, &over, realm as u16, lan));
             self.trie.overlay(&roots[family as usize], &over)
         });
         Lan {

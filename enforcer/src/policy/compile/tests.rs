@@ -237,3 +237,81 @@ fn more_ends_than_the_data_path_follows_are_an_error() {
     assert_eq!(findings.list[0].related.len(), DEADLINES, "{findings}");
     assert!(findings.to_string().contains("policy.yaml:4:"), "{findings}");
 }
+
+const PROMISES: &str = "
+zones:
+  guests: {vlan: 1, subnets: [10.1.0.0/16, \"fd00:1::/64\"]}
+  pumps: {vlan: 2, subnets: [10.2.0.0/16, \"fd00:2::/64\"]}
+  other: {vlan: 3, subnets: 10.3.0.0/16, realm: apart}
+devices:
+  pump-1: {zone: pumps, address: 10.2.0.1}
+rules:
+  web: {from: any, to: pump-1, services: tcp/80-443, action: allow, expires: 2030-01-01T00:00:00Z}
+  not-guests: {from: 10.1.0.0/17, to: pumps, services: any, action: deny, priority: 1}
+  inside: {from: pumps, to: pumps, services: udp, action: allow}
+";
+
+/// What is wrong with the policy and these promises.
+fn broken(promises: &str) -> Vec<String> {
+    let text = format!("{PROMISES}{promises}");
+    let policy = load_texts([("policy.yaml".into(), text)]).unwrap_or_else(|findings| panic!("{findings}"));
+    match compile(&policy) {
+        Ok(_) => Vec::new(),
+        Err(findings) => findings.list.into_iter().map(|finding| finding.message).collect(),
+    }
+}
+
+#[test]
+fn a_never_is_proven_over_every_cell() {
+    let never = |body: &str| broken(&format!("never:\n  it: {{{body}}}\n"));
+    assert_eq!(
+        never("from: guests, to: pumps"),
+        ["`it` can happen: tcp/80 from 10.1.128.0 (guests) to 10.2.0.1 (pump-1)"]
+    );
+    assert_eq!(
+        never("from: guests, to: pumps, services: tcp/300-500"),
+        ["`it` can happen: tcp/300 from 10.1.128.0 (guests) to 10.2.0.1 (pump-1)"]
+    );
+    // One address, cut out by the promise alone.
+    assert_eq!(
+        never("from: 10.1.200.9, to: pump-1"),
+        ["`it` can happen: tcp/80 from 10.1.200.9 (guests) to 10.2.0.1 (pump-1)"]
+    );
+    let holds: [&str; 6] = [
+        "from: 10.1.0.0/17, to: pumps",
+        "from: guests, to: pumps, services: [tcp/444-65535, udp]",
+        "from: guests, to: 10.2.0.2",
+        "from: \"fd00:1::/64\", to: pumps",
+        "from: pumps, to: guests",
+        "from: other, to: pumps",
+    ];
+    for body in holds {
+        assert_eq!(never(body), Vec::<String>::new(), "{body}");
+    }
+}
+
+#[test]
+fn what_must_flow_is_permitted_for_good() {
+    let flow = |body: &str| broken(&format!("must_flow:\n  it: {{{body}}}\n"));
+    assert_eq!(
+        flow("from: pumps, to: pumps, services: udp/5, silence: 2s"),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        flow("from: pumps, to: pumps, services: [udp/5, tcp/5]"),
+        ["`it` does not flow: tcp/5 from 10.2.0.2 (pumps) to 10.2.0.2 (pumps) is refused"]
+    );
+    // The rule that permits it ends.
+    assert_eq!(
+        flow("from: 10.1.128.0/17, to: pump-1, services: tcp/80"),
+        ["`it` does not flow: tcp/80 from 10.1.128.1 (guests) to 10.2.0.1 (pump-1) is refused"]
+    );
+    assert_eq!(
+        flow("from: 10.1.0.0/18, to: pump-1, services: tcp/80"),
+        ["`it` does not flow: tcp/80 from 10.1.0.1 (guests) to 10.2.0.1 (pump-1) is refused"]
+    );
+    assert_eq!(
+        flow("from: other, to: pumps, services: udp/5"),
+        ["`it` can never flow: its ends cannot meet"]
+    );
+}

@@ -40,6 +40,22 @@ impl Family {
         }
     }
 
+    /// From one address to the next, in the upper end of 128 bits.
+    pub(super) fn step(self) -> u128 {
+        match self {
+            Self::V4 => 1 << 96,
+            Self::V6 => 1,
+        }
+    }
+
+    /// The address that stands in the upper end of 128 bits.
+    pub(super) fn ip(self, start: u128) -> IpAddr {
+        match self {
+            Self::V4 => IpAddr::V4(((start >> 96) as u32).into()),
+            Self::V6 => IpAddr::V6(start.into()),
+        }
+    }
+
     fn address(self, start: u128) -> Address {
         let word = |shift: u32| (start >> shift) as u32;
         match self {
@@ -68,6 +84,12 @@ impl Prefix {
     pub(super) fn covers(self, other: Self) -> bool {
         let mask = u128::MAX.checked_shl(128 - u32::from(self.length)).unwrap_or(0);
         self.length <= other.length && other.start & mask == self.start
+    }
+
+    /// The last address.
+    pub(super) fn end(self, family: Family) -> u128 {
+        let mask = u128::MAX.checked_shl(128 - u32::from(self.length)).unwrap_or(0);
+        (self.start | !mask) & !(family.step() - 1)
     }
 
     /// The byte of the address that a node at some depth looks at.

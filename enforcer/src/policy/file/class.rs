@@ -45,6 +45,10 @@ impl Traits {
         }
     }
 
+    pub(in crate::policy) fn says_something(&self) -> bool {
+        self.limits.says_something() || self.least_mss.is_some()
+    }
+
     /// What is said here, and what the more general one says of the rest.
     pub(in crate::policy) fn or(self, general: Self) -> Self {
         Self {

@@ -2,6 +2,8 @@
 
 mod class;
 mod device;
+mod group;
+mod promise;
 mod rule;
 mod service;
 mod zone;
@@ -16,14 +18,27 @@ use crate::diagnostics::{Diagnostic, quote};
 use class::class_of;
 pub(super) use class::{ClassText, Traits};
 pub(super) use device::DeviceText;
-pub(super) use rule::{RuleText, ServiceReference};
-pub(super) use service::ServiceText;
+pub(super) use group::GroupText;
+pub(super) use promise::PromiseText;
+pub(super) use rule::{Deed, RuleText, TemplateText};
+pub(super) use service::{ServiceReference, ServiceText};
 pub(super) use zone::ZoneText;
 
 const FILE: Known = Known {
     what: "a policy file",
-    keys: &["zones", "devices", "classes", "services", "rules", "tests"],
-    later: &["groups", "templates", "never", "must_flow"],
+    keys: &[
+        "zones",
+        "devices",
+        "groups",
+        "classes",
+        "services",
+        "templates",
+        "rules",
+        "never",
+        "must_flow",
+        "tests",
+    ],
+    later: &[],
 };
 
 /// All declarations of all files.
@@ -31,9 +46,13 @@ const FILE: Known = Known {
 pub(super) struct PolicyFile {
     pub(super) zones: Vec<ZoneText>,
     pub(super) devices: Vec<DeviceText>,
+    pub(super) groups: Vec<GroupText>,
     pub(super) classes: Vec<ClassText>,
     pub(super) services: Vec<ServiceText>,
+    pub(super) templates: Vec<TemplateText>,
     pub(super) rules: Vec<RuleText>,
+    pub(super) never: Vec<PromiseText>,
+    pub(super) must_flow: Vec<PromiseText>,
     pub(super) cases: Vec<CaseText>,
 }
 
@@ -53,8 +72,20 @@ impl PolicyFile {
         for (name, node) in named(&fields, "services", findings) {
             self.services.push(service::service(name, node, findings));
         }
+        for (name, node) in named(&fields, "groups", findings) {
+            self.groups.push(group::group(name, node, findings));
+        }
+        for (name, node) in named(&fields, "templates", findings) {
+            self.templates.push(rule::template(name, node, findings));
+        }
         for (name, node) in named(&fields, "rules", findings) {
             self.rules.push(rule::rule(name, node, findings));
+        }
+        for (name, node) in named(&fields, "never", findings) {
+            self.never.push(promise::never(name, node, findings));
+        }
+        for (name, node) in named(&fields, "must_flow", findings) {
+            self.must_flow.push(promise::must_flow(name, node, findings));
         }
         if let Some(node) = fields.get("tests") {
             self.cases.extend(cases::read(node, findings));
@@ -85,7 +116,7 @@ fn named<'t, 'a>(
             "services" => service_name(&key.text),
             // Rules are named by nobody, so no word is taken for them.
             "rules" => rule_name(&key.text),
-            "classes" => grammar::name(&key.text),
+            "classes" | "templates" | "never" | "must_flow" => grammar::name(&key.text),
             _ => grammar::new_name(&key.text),
         };
         let value = checked.unwrap_or_else(|complaint| {

@@ -1,21 +1,29 @@
-//! `rules:`.
+//! `rules:`, and the `templates:` that say what a rule does.
 
+use super::service::{ServiceReference, service_reference};
 use crate::diagnostics::{Diagnostic, quote};
 use crate::policy::{
-    fields::{Complaint, Fields, Known, Spanned, list, scalar},
+    fields::{Fields, Known, Spanned, list, scalar},
     grammar::{self, Reference},
-    rates, services,
-    valid::{Action, Limit, Mode, Scope, ServiceMatch},
+    rates,
+    valid::{Action, Limit, Mode, Scope},
     yaml::Node,
 };
 
-const RULE: Known = Known {
+pub(super) const RULE: Known = Known {
     what: "a rule",
     keys: &[
-        "from", "to", "services", "action", "priority", "mode", "expires", "log", "limit", "class", "comment", "owner",
-        "ticket",
+        "from", "to", "template", "services", "action", "priority", "mode", "expires", "log", "limit", "class",
+        "comment", "owner", "ticket",
     ],
-    later: &["template"],
+    later: &[],
+};
+pub(super) const TEMPLATE: Known = Known {
+    what: "a template",
+    keys: &[
+        "services", "action", "mode", "log", "limit", "class", "comment", "owner", "ticket",
+    ],
+    later: &[],
 };
 
 #[derive(Debug)]
@@ -23,29 +31,79 @@ pub(in crate::policy) struct RuleText {
     pub(in crate::policy) name: Spanned<String>,
     pub(in crate::policy) from: Vec<Spanned<Reference>>,
     pub(in crate::policy) to: Vec<Spanned<Reference>>,
-    pub(in crate::policy) services: Vec<Spanned<ServiceReference>>,
-    pub(in crate::policy) action: Option<Action>,
+    pub(in crate::policy) template: Option<Spanned<String>>,
     pub(in crate::policy) priority: i32,
     pub(in crate::policy) expires: Option<u64>,
+    pub(in crate::policy) deed: Deed,
+}
+
+/// What rules of a kind do, whoever they are about.
+#[derive(Debug)]
+pub(in crate::policy) struct TemplateText {
+    pub(in crate::policy) name: Spanned<String>,
+    pub(in crate::policy) deed: Deed,
+}
+
+/// What a rule does with which services.
+#[derive(Debug, Clone, Default)]
+pub(in crate::policy) struct Deed {
+    pub(in crate::policy) services: Option<Vec<Spanned<ServiceReference>>>,
+    pub(in crate::policy) action: Option<Action>,
     pub(in crate::policy) mode: Option<Mode>,
     pub(in crate::policy) log_new: bool,
-    pub(in crate::policy) limit: Limit,
-    pub(in crate::policy) scope: Scope,
+    pub(in crate::policy) limit: Option<(Limit, Scope)>,
     pub(in crate::policy) alarm: bool,
 }
 
-/// One entry of a rule's `services`.
-#[derive(Debug)]
-pub(in crate::policy) enum ServiceReference {
-    Name(String),
-    Match(ServiceMatch),
-}
-
-fn service_reference(text: &str) -> Result<ServiceReference, Complaint> {
-    if services::is_expression(text) {
-        return services::expression(text).map(ServiceReference::Match);
+impl Deed {
+    /// What is said here, and what the template says of the rest; of that, a rule that denies takes only what it can do.
+    pub(in crate::policy) fn or(&self, template: &Self) -> Self {
+        let own = self.clone();
+        let action = own.action.or(template.action);
+        let allows = action != Some(Action::Deny);
+        Self {
+            services: own.services.or_else(|| template.services.clone()),
+            action,
+            mode: own.mode.or(template.mode),
+            log_new: own.log_new || allows && template.log_new,
+            limit: own.limit.or(template.limit.filter(|_| allows)),
+            alarm: own.alarm || allows && template.alarm,
+        }
     }
-    grammar::name(text).map(ServiceReference::Name)
+
+    fn read(fields: &Fields<'_, '_>, complete: bool, findings: &mut Vec<Diagnostic>) -> Self {
+        let get = |key, example, findings: &mut Vec<Diagnostic>| {
+            if complete {
+                fields.require(key, example, findings)
+            } else {
+                fields.get(key)
+            }
+        };
+        let services = get("services", "[tcp/443]", findings);
+        let services = services.map(|node| list(node, service_reference, findings));
+        let action = get("action", "allow", findings);
+        let action = action.and_then(|node| scalar(node, grammar::action, findings));
+        let action = action.map(|action| action.value);
+        let mode = fields.get("mode");
+        let mode = mode.and_then(|node| scalar(node, grammar::mode, findings));
+        let limit = fields.get("limit").map(|node| {
+            allows_only("limit", node, action, findings);
+            rates::rule_limit(node, findings)
+        });
+        let class = fields.get("class");
+        let alarm = class.and_then(|node| {
+            allows_only("class", node, action, findings);
+            scalar(node, grammar::rule_class, findings)
+        });
+        Self {
+            services,
+            action,
+            mode: mode.map(|mode| mode.value),
+            log_new: fields.get("log").is_some_and(|node| log_new(node, action, findings)),
+            limit,
+            alarm: alarm.is_some(),
+        }
+    }
 }
 
 pub(super) fn rule(name: Spanned<String>, node: &Node<'_>, findings: &mut Vec<Diagnostic>) -> RuleText {
@@ -55,40 +113,28 @@ pub(super) fn rule(name: Spanned<String>, node: &Node<'_>, findings: &mut Vec<Di
     let from = from.map(|node| list(node, grammar::reference, findings));
     let to = fields.require("to", "pump-gateway", findings);
     let to = to.map(|node| list(node, grammar::reference, findings));
-    let services = fields.require("services", "[tcp/443]", findings);
-    let services = services.map(|node| list(node, service_reference, findings));
-    let action = fields.require("action", "allow", findings);
-    let action = action.and_then(|node| scalar(node, grammar::action, findings));
-    let action = action.map(|action| action.value);
+    let template = fields.get("template");
     let priority = fields.get("priority");
     let priority = priority.and_then(|node| scalar(node, grammar::priority, findings));
-    let mode = fields.get("mode");
-    let mode = mode.and_then(|node| scalar(node, grammar::mode, findings));
     let expires = fields.get("expires");
     let expires = expires.and_then(|node| scalar(node, grammar::time, findings));
-    let limit = fields.get("limit").map(|node| {
-        allows_only("limit", node, action, findings);
-        rates::rule_limit(node, findings)
-    });
-    let (limit, scope) = limit.unwrap_or_default();
-    let class = fields.get("class");
-    let alarm = class.and_then(|node| {
-        allows_only("class", node, action, findings);
-        scalar(node, grammar::rule_class, findings)
-    });
     RuleText {
         name,
         from: from.unwrap_or_default(),
         to: to.unwrap_or_default(),
-        services: services.unwrap_or_default(),
-        action,
         priority: priority.map_or(0, |priority| priority.value),
         expires: expires.map(|time| time.value),
-        mode: mode.map(|mode| mode.value),
-        limit,
-        scope,
-        alarm: alarm.is_some(),
-        log_new: fields.get("log").is_some_and(|node| log_new(node, action, findings)),
+        deed: Deed::read(&fields, template.is_none(), findings),
+        template: template.and_then(|node| scalar(node, grammar::name, findings)),
+    }
+}
+
+pub(super) fn template(name: Spanned<String>, node: &Node<'_>, findings: &mut Vec<Diagnostic>) -> TemplateText {
+    let fields = Fields::read(node, name.at, &TEMPLATE, findings);
+    fields.free_text(findings);
+    TemplateText {
+        name,
+        deed: Deed::read(&fields, true, findings),
     }
 }
 

@@ -1,6 +1,6 @@
-//! `services:`.
+//! `services:`, and the services of rules.
 
-use crate::diagnostics::{Diagnostic, quote};
+use crate::diagnostics::Diagnostic;
 use crate::policy::{
     fields::{Complaint, Fields, Known, Spanned, list},
     grammar, services,
@@ -8,18 +8,33 @@ use crate::policy::{
     yaml::{Node, Value},
 };
 
-const SERVICE: Known = Known {
+pub(super) const SERVICE: Known = Known {
     what: "a service",
     keys: &["match", "comment", "owner", "ticket"],
     later: &[],
 };
+
 #[derive(Debug)]
 pub(in crate::policy) struct ServiceText {
     pub(in crate::policy) name: Spanned<String>,
-    pub(in crate::policy) matches: Vec<ServiceMatch>,
+    pub(in crate::policy) matches: Vec<Spanned<ServiceReference>>,
 }
 
-/// `name: tcp/443`, `name: [tcp/80, tcp/443]`, or with a comment: `name: {match: tcp/443, comment: …}`.
+/// A service that is written out, or the name of one.
+#[derive(Debug, Clone)]
+pub(in crate::policy) enum ServiceReference {
+    Name(String),
+    Match(ServiceMatch),
+}
+
+pub(super) fn service_reference(text: &str) -> Result<ServiceReference, Complaint> {
+    if services::is_expression(text) {
+        return services::expression(text).map(ServiceReference::Match);
+    }
+    grammar::name(text).map(ServiceReference::Name)
+}
+
+/// `name: tcp/443`, `name: [tcp/80, other-service]`, or with a comment: `name: {match: tcp/443, comment: …}`.
 pub(super) fn service(name: Spanned<String>, node: &Node<'_>, findings: &mut Vec<Diagnostic>) -> ServiceText {
     let matches = if let Value::Map(_) = node.value {
         let fields = Fields::read(node, name.at, &SERVICE, findings);
@@ -28,17 +43,7 @@ pub(super) fn service(name: Spanned<String>, node: &Node<'_>, findings: &mut Vec
     } else {
         Some(node)
     };
-    let matches = matches.map(|node| list(node, service_match, findings));
+    let matches = matches.map(|node| list(node, service_reference, findings));
     let matches = matches.unwrap_or_default();
-    let matches = matches.into_iter().map(|entry| entry.value).collect();
     ServiceText { name, matches }
-}
-
-fn service_match(text: &str) -> Result<ServiceMatch, Complaint> {
-    if !services::is_expression(text) && grammar::name(text).is_ok() {
-        let message = format!("{} is not a protocol and port", quote(text));
-        let help = "write such as tcp/443: a service cannot contain another service yet";
-        return Err(Complaint::new(message, help));
-    }
-    services::expression(text)
 }
