@@ -45,11 +45,11 @@ impl Activity {
     }
 }
 
-/// The window of a time.
+/// The window of a time, from 1: 0 stands for none.
 #[inline(always)]
 const fn window_of(now: u64) -> u32 {
-    // 31 bits: 2^65 nanoseconds.
-    (now >> WINDOW_BITS) as u32 & (MOST - 1)
+    // 30 bits, for 2^64 nanoseconds.
+    (now >> WINDOW_BITS) as u32 + 1
 }
 
 /// [`Flow::counted`] of a flow that enters: the window, and in the lowest bit, whether it was counted in the one before.

@@ -209,7 +209,10 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
         }
         let stateless = self.tables.flags() & settings_flags::FLOWS == 0;
         // Without flows nothing tells an answer from a new session, so the rules of the other direction do not matter.
-        let hopeless = || stateless || !self.backward(self.packet.ports()).permits();
+        let hopeless = || {
+            let backward = self.backward(self.packet.ports());
+            stateless || !(backward.permits() || backward.monitored)
+        };
         if !forward.permits() && !self.lets_pass(forward) && hopeless() {
             return (forward, Effect::Nothing);
         }

@@ -29,6 +29,8 @@ type Flows = RefCell<HashMap<FlowKey, Rc<Flow>>>;
 /// make room.
 pub struct Engine {
     tables: TableSet,
+    /// Numbers of rules, by name.
+    slots: HashMap<String, u32>,
     ports: Vec<Port>,
     flags: u32,
     generation: u32,
@@ -51,8 +53,9 @@ impl Engine {
     /// When it is not.
     pub fn new(tables: TableSet, ports: Vec<Port>) -> Self {
         assert!(ports.len().is_power_of_two(), "the port table is indexed by a mask");
-        Self {
+        let mut engine = Self {
             tables,
+            slots: HashMap::new(),
             ports,
             flags: settings_flags::FLOWS,
             generation: 1,
@@ -64,13 +67,24 @@ impl Engine {
             accesses: Vec::new(),
             bindings: HashMap::new(),
             tick_nanos: 0,
-        }
+        };
+        engine.number_rules();
+        engine
     }
 
     /// Puts a new generation in force, and keeps the flows, as a swap in the kernel does.
     pub fn swap(&mut self, tables: TableSet) {
         self.tables = tables;
+        self.number_rules();
         self.generation += 1;
+    }
+
+    /// Gives rules their numbers, by which their budgets are kept, stable by name. Records of one rule share one.
+    fn number_rules(&mut self) {
+        for (rule, name) in self.tables.rules.iter_mut().zip(&self.tables.names.rules) {
+            let next = self.slots.len() as u32;
+            rule.slot = *self.slots.entry(name.name.clone()).or_insert(next);
+        }
     }
 
     /// Keeps flows, or decides every frame alone.

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
+use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::{TestRun as _, TestRunOptions};
 use enforcer::kernel::{Generation, LoadOptions, PortSetup};
 use enforcer::policy::TableSet;
-use enforcer_common::abi::{Counter, Event, settings_flags};
+use enforcer_common::abi::{Access, Binding, BindingKey, Counter, Event, settings_flags};
 
 use crate::lab::Namespace;
 
@@ -34,11 +34,17 @@ pub struct Kernel {
 impl Kernel {
     /// Loads the program with private maps.
     pub fn load(tables: &TableSet, ports: &[PortSetup]) -> Result<Self> {
+        Self::load_with(tables, ports, &[])
+    }
+
+    /// The same, with management access.
+    pub fn load_with(tables: &TableSet, ports: &[PortSetup], accesses: &[Access]) -> Result<Self> {
         let namespace = Namespace::new("test-run")?;
         // Loopback is 1; a veth pair each for 2 and 3, 4 and 5, 6 and 7. The kernel refuses indices that do not exist.
         namespace.ip("link add type veth\nlink add type veth\nlink add type veth")?;
         let mut options = LoadOptions::new(tables, ports);
         options.flags = settings_flags::FLOWS | settings_flags::TRACE;
+        options.accesses = accesses;
         // The device map takes interfaces of the namespace in which it is filled.
         let generation = namespace.enter(|| Generation::load(&options))?;
         let events = RingBuf::try_from(Map::RingBuf(generation.map("EVENTS")?))?;
@@ -79,6 +85,18 @@ impl Kernel {
         }
         ensure!(self.events.next().is_none(), "more events than frames");
         Ok(results)
+    }
+
+    /// Gives an address to a device with DHCP: `device` is its place among them. In fresh maps places are numbers.
+    pub fn bind(&mut self, key: BindingKey, device: u32, expires: u64) -> Result<()> {
+        let mut bindings: HashMap<_, BindingKey, Binding> =
+            Map::HashMap(self.generation.map("BINDINGS")?).try_into()?;
+        let binding = Binding {
+            expires,
+            device,
+            reserved: 0,
+        };
+        Ok(bindings.insert(key, binding, 0)?)
     }
 
     /// A map of counters, summed over the CPUs; indices that count nothing are left out.
