@@ -148,8 +148,8 @@ impl Diagnostic {
         self
     }
 
-    fn render(&self, sources: &Sources, renderer: &Renderer) -> String {
-        let title = Level::ERROR.primary_title(self.message.as_str());
+    fn render(&self, sources: &Sources, renderer: &Renderer, level: Level<'_>) -> String {
+        let title = level.primary_title(self.message.as_str());
         let mut elements: Vec<Element<'_>> = Vec::new();
         if let Some(at) = self.at {
             elements.push(snippet(sources, at, AnnotationKind::Primary, &self.label));
@@ -191,13 +191,32 @@ pub struct Diagnostics {
     pub list: Vec<Diagnostic>,
     /// The texts.
     pub sources: Arc<Sources>,
+    /// Nothing is wrong: these are warnings.
+    mild: bool,
 }
 
 impl Diagnostics {
     /// Puts findings in the order of files and lines, those without a place first.
     pub fn new(mut list: Vec<Diagnostic>, sources: Arc<Sources>) -> Self {
         list.sort_by_key(|finding| finding.at);
-        Self { list, sources }
+        Self {
+            list,
+            sources,
+            mild: false,
+        }
+    }
+
+    /// What they are: `error` or `warning`.
+    pub fn level(&self) -> &'static str {
+        if self.mild { "warning" } else { "error" }
+    }
+
+    /// The same for what is allowed, and still seldom meant.
+    pub fn warnings(list: Vec<Diagnostic>, sources: Arc<Sources>) -> Self {
+        Self {
+            mild: true,
+            ..Self::new(list, sources)
+        }
     }
 
     /// All findings as text, one empty line between two and a count at the end. With `colour`, ANSI escapes.
@@ -205,14 +224,19 @@ impl Diagnostics {
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
         let mut text = String::new();
         for finding in self.list.iter().take(SHOWN) {
-            text.push_str(&finding.render(&self.sources, &renderer));
+            text.push_str(&finding.render(
+                &self.sources,
+                &renderer,
+                if self.mild { Level::WARNING } else { Level::ERROR },
+            ));
             text.push_str("\n\n");
         }
         if self.list.len() > SHOWN {
             let _ = write!(text, "… and {} more\n\n", self.list.len() - SHOWN);
         }
         let s = if self.list.len() == 1 { "" } else { "s" };
-        let _ = writeln!(text, "{} error{s}", self.list.len());
+        let what = self.level();
+        let _ = writeln!(text, "{} {what}{s}", self.list.len());
         text
     }
 

@@ -11,7 +11,7 @@ use crate::policy;
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  enforcer check policies/\n  enforcer check --output github policies/\n  enforcer check --output sarif policies/ > policy.sarif\n\nExit codes: 0 good, 1 errors found, 2 nothing could be read."
+    after_help = "Examples:\n  enforcer check policies/\n  enforcer check --deny-lints policies/\n  enforcer check --output github policies/\n  enforcer check --output sarif policies/ > policy.sarif\n\nExit codes: 0 good, 1 errors found, 2 nothing could be read."
 )]
 pub(super) struct Arguments {
     /// Policy files and folders.
@@ -20,6 +20,9 @@ pub(super) struct Arguments {
     /// How to print the result.
     #[arg(long, value_enum, default_value_t)]
     output: Format,
+    /// Fail when there are warnings: rules that never decide, that have expired or soon will, things that nothing names.
+    #[arg(long)]
+    deny_lints: bool,
 }
 
 #[derive(Clone, Copy, Default, ValueEnum)]
@@ -37,15 +40,7 @@ enum Format {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Exit> {
     let errors = match policy::check(&arguments.paths) {
-        Ok(summary) => {
-            match arguments.output {
-                Format::Human => println!("{summary}"),
-                Format::Json => println!("{:#}", good(&summary)),
-                Format::Github => {}
-                Format::Sarif => println!("{:#}", findings::sarif(&Diagnostics::default())),
-            }
-            return Ok(());
-        }
+        Ok(summary) => return passed(arguments, summary),
         Err(errors) => errors,
     };
     match arguments.output {
@@ -55,6 +50,27 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Exit> {
         Format::Sarif => println!("{:#}", findings::sarif(&errors)),
     }
     Err(Exit::findings(&errors))
+}
+
+/// A policy that would load, maybe with warnings.
+fn passed(arguments: &Arguments, summary: policy::Summary) -> Result<(), Exit> {
+    let lints = &summary.lints;
+    let denied = arguments.deny_lints && !lints.list.is_empty();
+    match arguments.output {
+        Format::Human => {
+            println!("{summary}");
+            if denied {
+                return Err(summary.lints.into());
+            }
+            if !lints.list.is_empty() {
+                eprint!("{lints}");
+            }
+        }
+        Format::Json => println!("{:#}", good(&summary)),
+        Format::Github => print!("{}", findings::github(lints)),
+        Format::Sarif => println!("{:#}", findings::sarif(lints)),
+    }
+    if denied { Err(Exit::findings(lints)) } else { Ok(()) }
 }
 
 fn good(summary: &policy::Summary) -> Value {
@@ -68,11 +84,15 @@ fn good(summary: &policy::Summary) -> Value {
     json!({
         "schema_version": 1, "ok": true, "errors": [],
         "zones": policy.zones.len() - 2, "devices": policy.devices.len(), "services": policy.services.len(),
-        "rules": policy.rules.len(), "tables": sizes,
+        "rules": policy.rules.len(), "tables": sizes, "warnings": listed(&summary.lints),
     })
 }
 
 fn bad(errors: &Diagnostics) -> Value {
+    json!({"schema_version": 1, "ok": false, "errors": listed(errors)})
+}
+
+fn listed(errors: &Diagnostics) -> Vec<Value> {
     let error = |finding: &Diagnostic| {
         let place = finding
             .at
@@ -85,5 +105,5 @@ fn bad(errors: &Diagnostics) -> Value {
             "column": place.map(|(_, (_, column))| column),
         })
     };
-    json!({"schema_version": 1, "ok": false, "errors": errors.list.iter().map(error).collect::<Vec<_>>()})
+    errors.list.iter().map(error).collect()
 }

@@ -17,7 +17,7 @@ pub(super) fn github(errors: &Diagnostics) -> String {
             format!(" file={file},line={line},col={column}")
         });
         let message = data(&with_help(finding));
-        let _ = writeln!(text, "::error{}::{message}", place.unwrap_or_default());
+        let _ = writeln!(text, "::{}{}::{message}", errors.level(), place.unwrap_or_default());
     }
     text
 }
@@ -46,7 +46,7 @@ fn result(errors: &Diagnostics, finding: &Diagnostic) -> Value {
         related
     });
     json!({
-        "ruleId": "policy", "level": "error",
+        "ruleId": "policy", "level": errors.level(),
         "message": {"text": with_help(finding)},
         "locations": locations.into_iter().collect::<Vec<_>>(),
         "relatedLocations": related.collect::<Vec<_>>(),

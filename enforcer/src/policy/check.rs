@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::{TableSet, ValidPolicy, compile_at, load};
+use super::{TableSet, ValidPolicy, compile_with_lints, load};
 use crate::diagnostics::Diagnostics;
 
 /// What a good policy holds.
@@ -16,6 +16,8 @@ pub struct Summary {
     pub policy: ValidPolicy,
     /// Its tables.
     pub tables: TableSet,
+    /// What is allowed, and still seldom meant.
+    pub lints: Diagnostics,
     /// How long reading and compiling took.
     pub elapsed: Duration,
 }
@@ -25,11 +27,12 @@ pub struct Summary {
 pub fn check(paths: &[PathBuf]) -> Result<Summary, Diagnostics> {
     let started = Instant::now();
     let policy = load(paths)?;
-    let tables = compile_at(&policy, SystemTime::now())?;
+    let (tables, lints) = compile_with_lints(&policy, SystemTime::now())?;
     let elapsed = started.elapsed();
     Ok(Summary {
         policy,
         tables,
+        lints,
         elapsed,
     })
 }

@@ -30,6 +30,7 @@ mod lans;
 mod library;
 pub mod limits;
 pub mod link_scoped;
+mod lints;
 mod names;
 pub mod probe;
 mod rates;
@@ -97,6 +98,19 @@ pub fn compile(policy: &ValidPolicy) -> Result<TableSet, Diagnostics> {
 
 /// Compiles a policy at a time: rules that have ended by then are left out.
 pub fn compile_at(policy: &ValidPolicy, now: SystemTime) -> Result<TableSet, Diagnostics> {
-    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    compile::compile(policy, u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    compile::compile(policy, nanos(now))
+}
+
+/// The same with the warnings about the policy, in the order of files and lines.
+pub fn compile_with_lints(policy: &ValidPolicy, now: SystemTime) -> Result<(TableSet, Diagnostics), Diagnostics> {
+    let now = nanos(now);
+    let (tables, idle) = compile::compile_with_idle_rules(policy, now)?;
+    let lints = lints::find(policy, &idle, now);
+    Ok((tables, Diagnostics::warnings(lints, Arc::clone(&policy.sources))))
+}
+
+/// Nanoseconds of Unix time.
+fn nanos(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

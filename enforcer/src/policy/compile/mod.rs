@@ -49,6 +49,19 @@ const _: () = assert!(UNKNOWN == UNKNOWN_ZONE as usize && SELF == SELF_ZONE as u
 /// Compiles a policy for `now`, in nanoseconds of Unix time. The only errors are exceeded limits
 /// and broken promises.
 pub(super) fn compile(policy: &ValidPolicy, now: u64) -> Result<TableSet, Diagnostics> {
+    build(policy, now, |_| ()).map(|(tables, ())| tables)
+}
+
+/// The tables, and the numbers of the rules that never decide about any packet, sorted.
+pub(super) fn compile_with_idle_rules(policy: &ValidPolicy, now: u64) -> Result<(TableSet, Vec<u32>), Diagnostics> {
+    build(policy, now, proofs::idle_rules)
+}
+
+fn build<T>(
+    policy: &ValidPolicy,
+    now: u64,
+    look: impl FnOnce(&proofs::Ground<'_>) -> T,
+) -> Result<(TableSet, T), Diagnostics> {
     let within =
         |what: &str, count: usize, limit: usize, help: &str| limits::check(what, count, limit, help, &policy.sources);
     let lans = Lans::collect(policy);
@@ -130,7 +143,7 @@ pub(super) fn compile(policy: &ValidPolicy, now: u64) -> Result<TableSet, Diagno
         },
         policy_hash: policy.hash,
     };
-    let broken = proofs::check(&proofs::Ground {
+    let ground = proofs::Ground {
         policy,
         tables: &tables,
         facts: &space.facts,
@@ -138,9 +151,11 @@ pub(super) fn compile(policy: &ValidPolicy, now: u64) -> Result<TableSet, Diagno
         prefixes: &prefixes,
         places: &space.places,
         rule_of: &records.rule_of,
-    });
+    };
+    let broken = proofs::check(&ground);
     if broken.is_empty() {
-        Ok(tables)
+        let seen = look(&ground);
+        Ok((tables, seen))
     } else {
         Err(Diagnostics::new(broken, Arc::clone(&policy.sources)))
     }

@@ -47,6 +47,33 @@ pub(super) fn check(ground: &Ground<'_>) -> Vec<Diagnostic> {
     never.chain(flows).collect()
 }
 
+/// The numbers of the rules that decide about no packet at any time, because others go before them wherever they match,
+/// or because their ends cannot meet.
+pub(super) fn idle_rules(ground: &Ground<'_>) -> Vec<u32> {
+    let everything = Never {
+        name: String::new(),
+        from: vec![Selector::Any],
+        to: vec![Selector::Any],
+        services: vec![ServiceMatch::Any],
+        at: Location {
+            file: 0,
+            start: 0,
+            end: 0,
+        },
+    };
+    let examples = ground.examples(&everything.services);
+    let mut settled = BTreeSet::new();
+    let mut busy = BTreeSet::new();
+    ground.pairs(&everything, false, |_, _, profile| {
+        if settled.insert(profile) {
+            let records = examples.iter().flat_map(|example| ground.chain(profile, example.class));
+            busy.extend(records.map(|record| ground.rule_of[record as usize]));
+        }
+    });
+    let rules = 1..=ground.policy.rules.len() as u32;
+    rules.filter(|rule| !busy.contains(rule)).collect()
+}
+
 /// A packet by protocol and port.
 #[derive(Debug, Clone, Copy)]
 struct Example {
