@@ -40,7 +40,7 @@ enum Format {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Exit> {
     let errors = match policy::check(&arguments.paths) {
-        Ok(summary) => return passed(arguments, summary),
+        Ok(summary) => return passed(arguments, &summary),
         Err(errors) => errors,
     };
     match arguments.output {
@@ -53,20 +53,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Exit> {
 }
 
 /// A policy that would load, maybe with warnings.
-fn passed(arguments: &Arguments, summary: policy::Summary) -> Result<(), Exit> {
+fn passed(arguments: &Arguments, summary: &policy::Summary) -> Result<(), Exit> {
     let lints = &summary.lints;
     let denied = arguments.deny_lints && !lints.list.is_empty();
     match arguments.output {
         Format::Human => {
             println!("{summary}");
-            if denied {
-                return Err(summary.lints.into());
-            }
             if !lints.list.is_empty() {
                 eprint!("{lints}");
             }
         }
-        Format::Json => println!("{:#}", good(&summary)),
+        Format::Json => println!("{:#}", good(summary)),
         Format::Github => print!("{}", findings::github(lints)),
         Format::Sarif => println!("{:#}", findings::sarif(lints)),
     }
