@@ -107,7 +107,7 @@ layout! {
     Counter: 16 = 8 8;
     BindingKey: 20 = 16 2 1 1;
     Binding: 16 = 8 4 4;
-    DhcpMessage: 1040 = 4 4 4 4 1024;
+    DhcpMessage: 1048 = 8 4 4 4 4 1024;
     Event: 96 = 8 4 4 4 4 4 4 16 16 2 2 2 2 2 2 6 6 1 1 1 1 1 1 2;
     Name: 64 = 64;
     Meta: 48 = 4 4 8 32;

@@ -10,7 +10,7 @@ use enforcer_common::frame::Frame as _;
 use crate::frame::XdpFrame;
 use crate::maps;
 use crate::report::count;
-use crate::tables::setting;
+use crate::tables::{self, setting};
 
 /// Octets of a UDP header (RFC 768).
 const UDP_HEADER: u32 = 8;
@@ -52,6 +52,7 @@ extern "C" fn enforcer_lease(ctx: *mut xdp_md, ifindex: u32) -> u32 {
     let generation = setting!(generation);
     // SAFETY: fields of the reserved record, which is aligned to eight octets.
     unsafe {
+        (*message).at = tables::now();
         (*message).lan = u32::from(progress.decision.lan);
         (*message).generation = generation;
         (*message).length = length;

@@ -36,6 +36,8 @@ pub const DHCP_OCTETS: usize = 1024;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DhcpMessage {
+    /// When it came, in nanoseconds of the tick clock: a lease begins then, however long the message waits in the ring.
+    pub at: u64,
     /// LAN id that it came by, in the numbering of `generation`.
     pub lan: u32,
     /// Generation of the program that saw it.

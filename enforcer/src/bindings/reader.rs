@@ -40,5 +40,5 @@ fn take(record: &[u8], state: &State, now: u64) {
         let lan = names.tables.lans.get(message.lan as usize)?;
         names.tables.names.realms.get(usize::from(lan.realm))
     });
-    state.bindings.hear(octets, realm.map(String::as_str), now, now);
+    state.bindings.hear(octets, realm.map(String::as_str), message.at, now);
 }
