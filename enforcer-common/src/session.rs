@@ -242,12 +242,7 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
         let answers = first.answers != 0;
         if first.generation == self.tables.generation() {
             let refusal = DropReason::from_code(first.refusal).unwrap_or(DropReason::TableMiss);
-            return Ruling {
-                rule: first.rule,
-                refusal,
-                ..orphan
-            }
-            .in_flow(answers);
+            return self.settled(first.rule, refusal).in_flow(answers);
         }
         let ports = Ports {
             protocol: first.protocol as u8,
@@ -291,14 +286,20 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
             return None;
         }
         let refusal = DropReason::from_code(flow.refusal.get())?;
-        Some(
-            Ruling {
-                rule: flow.rule.get(),
-                refusal,
-                ..Ruling::DEFECT
-            }
-            .in_flow(true),
-        )
+        Some(self.settled(flow.rule.get(), refusal).in_flow(true))
+    }
+
+    /// What an earlier frame of this generation was told. What a rule in monitor mode refused, it goes on to let pass.
+    #[inline(always)]
+    fn settled(&self, rule: u32, refusal: DropReason) -> Ruling {
+        let by_rule = matches!(refusal, DropReason::DeniedByRule | DropReason::RuleLimit);
+        let record = self.tables.rule(rule);
+        Ruling {
+            rule,
+            refusal,
+            monitored: by_rule && record.is_some_and(|record| record.flags & rule_flags::MONITOR != 0),
+            ..Ruling::DEFECT
+        }
     }
 
     /// The rule for a packet with these ports as the opener of a session.
