@@ -10,13 +10,16 @@
 //! guard.rs     who speaks for whom
 //! rules.rs     which rule settles a pair and a service
 //! session.rs   flows, fragments, ICMP errors; state.rs: the life of a flow
+//! service.rs   which flow and service a packet is about; options.rs: what a TCP header announces
 //! ```
 
 mod guard;
+pub mod options;
 mod parse;
 mod place;
 mod rules;
 mod sent;
+mod service;
 mod session;
 mod state;
 
@@ -27,6 +30,7 @@ use enforcer::policy::valid::{GuardMode, Mode, UNKNOWN, ValidPolicy};
 use enforcer_common::abi::control;
 use enforcer_common::verdict::{DropReason, Stage, Verdict};
 
+pub use options::TcpOption;
 pub use place::{Place, owner};
 pub use sent::{About, Arp, Content, Control, Damage, Ip, Neighbour, Part, Quote, Sent, Transport};
 use session::{Flow, Fragments};
@@ -181,9 +185,8 @@ impl<'p> Oracle<'p> {
         let ruling = self.session(ip, &place, &source, &destination, way.monitored, now);
         way.rule = ruling.rule;
         way.log = ruling.log;
-        if ruling.by_flow {
-            way.stage = Stage::Flow;
-        }
+        way.stage = ruling.stage;
+        way.monitored |= ruling.monitored;
         match ruling.refusal {
             DropReason::None => Ok(()),
             reason => Err(reason),

@@ -29,6 +29,8 @@ pub const MONITOR_TRUNK: u32 = 2;
 pub const ACCESS: u32 = 3;
 /// An interface that is no port.
 pub const NO_PORT: u32 = 7;
+/// When sequences of frames begin, in nanoseconds of Unix time: with the year 2026.
+pub const BEGIN: u64 = 1_767_225_600 * 1_000_000_000;
 /// The hardware address of a router.
 pub const ROUTER_MAC: Mac = [0x02, 0, 0, 0, 0, 0x99];
 /// VLAN of untagged frames on [`ACCESS`].

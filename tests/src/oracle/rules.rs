@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use enforcer::policy::DEFAULT_RULE_NAME;
 use enforcer::policy::valid::{Action, Rule, Selector, ServiceMatch, ValidPolicy};
-use enforcer_common::verdict::DropReason;
+use enforcer_common::verdict::{DropReason, Stage};
 use ipnetwork::IpNetwork;
 
 use super::place::{Resident, holds, is_link_scoped};
@@ -25,15 +25,36 @@ pub(super) struct Ruling<'p> {
     pub(super) refusal: DropReason,
     /// The frame opens a flow that is to be logged.
     pub(super) log: bool,
-    /// A flow or a first fragment said so.
-    pub(super) by_flow: bool,
+    /// The stage that settled it.
+    pub(super) stage: Stage,
     /// The frame answers in a session that the other end opened.
     pub(super) answers: bool,
+    /// The rule is in monitor mode, and it is the rule that refuses.
+    pub(super) monitored: bool,
 }
 
 impl Ruling<'_> {
     pub(super) fn permits(&self) -> bool {
         self.refusal == DropReason::None
+    }
+
+    /// Refused at a stage, for something else than the rule.
+    pub(super) fn refused(self, refusal: DropReason, stage: Stage) -> Self {
+        Self {
+            refusal,
+            stage,
+            monitored: false,
+            ..self
+        }
+    }
+
+    /// The same, settled by what is known of a flow or a first fragment.
+    pub(super) fn known(self) -> Self {
+        Self {
+            stage: Stage::Flow,
+            log: false,
+            ..self
+        }
     }
 }
 
@@ -41,14 +62,17 @@ impl Ruling<'_> {
 /// name that sorts first.
 type Rank<'p> = (i32, bool, u16, u16, u8, Reverse<&'p str>);
 
-/// The rule for a service from one resident to another.
+/// The rule for a service from one resident to another, among those that have not ended.
 pub(super) fn ruling<'p>(
     policy: &'p ValidPolicy,
     source: &Resident,
     destination: &Resident,
     wanted: Wanted,
+    now: u64,
 ) -> Ruling<'p> {
-    let ranked = policy.rules.iter().filter_map(|rule| {
+    let rules = policy.rules.iter();
+    let rules = rules.filter(|rule| rule.expires.is_none_or(|end| now < end));
+    let ranked = rules.filter_map(|rule| {
         let sender = rule.from.iter().filter_map(|one| closeness(one, source)).max()?;
         let receiver = rule.to.iter().filter_map(|one| closeness(one, destination)).max()?;
         let service = rule.services.iter().filter_map(|one| nearness(*one, wanted)).max()?;
@@ -65,8 +89,9 @@ pub(super) const DEFAULT: Ruling<'static> = Ruling {
     rule: DEFAULT_RULE_NAME,
     refusal: DropReason::DefaultDeny,
     log: false,
-    by_flow: false,
+    stage: Stage::Policy,
     answers: false,
+    monitored: false,
 };
 
 fn of(rule: &Rule) -> Ruling<'_> {
@@ -77,8 +102,9 @@ fn of(rule: &Rule) -> Ruling<'_> {
             Action::Deny => DropReason::DeniedByRule,
         },
         log: rule.log_new,
-        by_flow: false,
+        stage: Stage::Policy,
         answers: false,
+        monitored: rule.monitor,
     }
 }
 

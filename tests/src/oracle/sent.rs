@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::options::{self, TcpOption};
 use super::place::is_link_scoped;
 use crate::packet::{Mac, protocol};
 
@@ -109,6 +110,8 @@ pub enum Transport {
         destination: u16,
         /// Flags.
         flags: u8,
+        /// Options, as many as fit.
+        options: Vec<TcpOption>,
     },
     /// A UDP datagram.
     Udp {
@@ -237,10 +240,12 @@ impl Ip {
                 source,
                 destination,
                 flags,
+                options,
             } => Transport::Tcp {
                 source: destination,
                 destination: source,
                 flags,
+                options,
             },
             Transport::Udp { source, destination } => Transport::Udp {
                 source: destination,
@@ -284,8 +289,8 @@ impl Ip {
 
     /// Octets of the transport header.
     pub fn header(&self) -> usize {
-        match self.transport {
-            Transport::Tcp { .. } => 20,
+        match &self.transport {
+            Transport::Tcp { options, .. } => 20 + options::octets(options).len(),
             Transport::Udp { .. } | Transport::Icmp { .. } => 8,
             Transport::Other(_) => 0,
         }

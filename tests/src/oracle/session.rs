@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
-use enforcer_common::verdict::DropReason;
+use enforcer_common::verdict::{DropReason, Stage};
 
+use super::options::announced;
 use super::place::{Place, Resident, Space, is_group};
 use super::rules::{self, Ruling, Wanted};
+use super::service::{End, answered_by, asked_for, ends, is_echo_reply, is_echo_request};
 use super::state::{State, is_over, next};
 use super::{About, Ip, Oracle, Part, Quote, Transport};
 use crate::packet::tcp_flags::{ACK, FIN, RST, SYN};
@@ -13,9 +15,6 @@ use crate::packet::tcp_flags::{ACK, FIN, RST, SYN};
 const SECOND: u64 = 1_000_000_000;
 /// Seconds that a first fragment is remembered.
 const FRAGMENT_SECONDS: u64 = 30;
-
-/// One end of a flow.
-type End = (IpAddr, u16);
 
 /// A session, seen from whom it was opened by.
 #[derive(Clone, Debug)]
@@ -62,10 +61,22 @@ impl Frame<'_> {
     fn space(&self) -> Space {
         self.place.space(self.ip)
     }
+
+    /// What is refused passes all the same, and is followed as if it were permitted.
+    fn lets_pass(&self, ruling: &Ruling<'_>) -> bool {
+        self.monitored || ruling.monitored
+    }
+}
+
+/// What a frame does to the flows if it passes.
+enum Effect {
+    Nothing,
+    Open { from: End, to: End, state: State },
+    Advance { index: usize, by_initiator: bool },
 }
 
 impl<'p> Oracle<'p> {
-    /// Rules and flows together. What is refused in monitor mode is followed as if it were permitted.
+    /// Rules and flows, and then what a permitted frame may still be refused for.
     pub(super) fn session(
         &mut self,
         ip: &Ip,
@@ -83,61 +94,85 @@ impl<'p> Oracle<'p> {
             monitored,
             now,
         };
-        match ip.part {
-            Part::Whole => self.whole(&frame),
-            Part::First(id) => {
-                let ruling = self.whole(&frame);
-                if ruling.permits() || monitored {
-                    self.lead(&frame, id, ruling);
-                }
-                ruling
-            }
-            Part::Later { id, offset, .. } => self.follow(&frame, id, usize::from(offset)),
+        let (mut ruling, effect) = match ip.part {
+            Part::Later { id, offset, .. } => (self.follow(&frame, id, usize::from(offset)), Effect::Nothing),
+            Part::Whole | Part::First(_) => self.whole(&frame),
+        };
+        if ruling.permits() && self.has_small_mss(&frame) {
+            ruling = ruling.refused(DropReason::SmallMss, Stage::Budget);
         }
+        if ruling.permits() || frame.lets_pass(&ruling) {
+            self.commit(&frame, &effect, ruling);
+            if let Part::First(id) = ip.part {
+                self.lead(&frame, id, ruling);
+            }
+        }
+        ruling
     }
 
-    fn whole(&mut self, frame: &Frame<'_>) -> Ruling<'p> {
+    /// A SYN, or the answer to one, that announces less than the receiver is protected from.
+    fn has_small_mss(&self, frame: &Frame<'_>) -> bool {
+        let Transport::Tcp { flags, options, .. } = &frame.ip.transport else {
+            return false;
+        };
+        let Resident {
+            address, zone, device, ..
+        } = *frame.destination;
+        if flags & SYN == 0 || is_group(address) || address.is_unspecified() {
+            return false;
+        }
+        let least = match device {
+            Some(device) => self.policy.devices[device].least_mss,
+            None => self.policy.zones[zone].least_mss,
+        };
+        let default = if address.is_ipv4() { 536 } else { 1220 };
+        least > 0 && announced(options, default).is_none_or(|mss| mss < least)
+    }
+
+    fn whole(&mut self, frame: &Frame<'_>) -> (Ruling<'p>, Effect) {
         let ip = frame.ip;
-        let asked = rules::ruling(self.policy, frame.source, frame.destination, asked_for(ip));
+        let asked = rules::ruling(self.policy, frame.source, frame.destination, asked_for(ip), frame.now);
         let answered = self.answer(frame, answered_by(ip));
         if !asked.permits() && is_error(ip) {
-            return self.related(frame).unwrap_or(asked);
+            return (self.related(frame).unwrap_or(asked), Effect::Nothing);
         }
-        if !asked.permits() && !answered.permits() && !frame.monitored {
-            return asked;
+        let may_pass = |ruling: &Ruling<'_>| ruling.permits() || frame.lets_pass(ruling);
+        if !may_pass(&asked) && !may_pass(&answered) {
+            return (asked, Effect::Nothing);
         }
         if let Transport::Tcp { flags, .. } = ip.transport
             && is_nonsense(flags)
         {
-            let refusal = DropReason::TcpFlags;
-            return Ruling { refusal, ..asked };
+            return (asked.refused(DropReason::TcpFlags, Stage::Policy), Effect::Nothing);
         }
         match ends(ip) {
             Some((from, to)) if !is_group(to.0) => self.track(frame, from, to, asked, answered),
-            _ => asked,
+            _ => (asked, Effect::Nothing),
         }
     }
 
     /// The rule for the session that a frame would be the answer in.
     fn answer(&self, frame: &Frame<'_>, service: Option<Wanted>) -> Ruling<'p> {
         service.map_or(rules::DEFAULT, |service| {
-            rules::ruling(self.policy, frame.destination, frame.source, service)
+            rules::ruling(self.policy, frame.destination, frame.source, service, frame.now)
         })
     }
 
-    fn track(&mut self, frame: &Frame<'_>, from: End, to: End, asked: Ruling<'p>, answered: Ruling<'p>) -> Ruling<'p> {
-        let opens = asked.permits() || frame.monitored;
+    fn track(
+        &mut self,
+        frame: &Frame<'_>,
+        from: End,
+        to: End,
+        asked: Ruling<'p>,
+        answered: Ruling<'p>,
+    ) -> (Ruling<'p>, Effect) {
         let Some((index, by_initiator)) = self.flow_of(frame, from, to) else {
-            return if opens {
-                self.open(frame, from, to, asked)
-            } else {
-                asked
-            };
+            return self.open(frame, from, to, asked);
         };
         if is_over(self.flows[index].state) && is_syn(frame.ip) {
             // The ports are used again. Whoever may not open a session does not end one either.
             if !asked.permits() {
-                return asked;
+                return (asked, Effect::Nothing);
             }
             self.flows.remove(index);
             return self.open(frame, from, to, asked);
@@ -146,27 +181,49 @@ impl<'p> Oracle<'p> {
         if !ruling.permits() {
             // A session that the policy refuses (any more) does not keep its responder from opening one of its own.
             let may_open = !by_initiator && asked.permits();
-            if may_open || !frame.monitored {
+            if may_open || !frame.lets_pass(&ruling) {
                 self.flows.remove(index);
-            }
-            if may_open {
                 return self.open(frame, from, to, asked);
             }
-            if !frame.monitored {
-                return if by_initiator { ruling } else { asked };
+        }
+        let answers = !by_initiator;
+        (
+            Ruling {
+                answers,
+                ..ruling.known()
+            },
+            Effect::Advance { index, by_initiator },
+        )
+    }
+
+    /// Does to the flows what a frame does that passes.
+    fn commit(&mut self, frame: &Frame<'_>, effect: &Effect, ruling: Ruling<'p>) {
+        let now = frame.now;
+        match *effect {
+            Effect::Nothing => {}
+            Effect::Open { from, to, state } => {
+                // Flows that are forgotten make room.
+                self.flows
+                    .retain(|flow| now.saturating_sub(flow.seen) <= flow.state.patience() * SECOND);
+                self.flows.push(Flow {
+                    space: frame.space(),
+                    protocol: frame.ip.protocol(),
+                    initiator: from,
+                    responder: to,
+                    state,
+                    seen: now,
+                    ruling,
+                    generation: self.generation,
+                });
             }
-        }
-        let flow = &mut self.flows[index];
-        flow.state = next(flow.state, by_initiator, frame.ip);
-        flow.seen = frame.now;
-        if flow.generation != self.generation {
-            (flow.generation, flow.ruling) = (self.generation, ruling);
-        }
-        Ruling {
-            by_flow: true,
-            log: false,
-            answers: !by_initiator,
-            ..ruling
+            Effect::Advance { index, by_initiator } => {
+                let flow = &mut self.flows[index];
+                flow.state = next(flow.state, by_initiator, frame.ip);
+                flow.seen = now;
+                if flow.generation != self.generation {
+                    (flow.generation, flow.ruling) = (self.generation, ruling);
+                }
+            }
         }
     }
 
@@ -187,30 +244,21 @@ impl<'p> Oracle<'p> {
         })
     }
 
-    /// Opens a flow, if the frame is one that opens flows.
-    fn open(&mut self, frame: &Frame<'_>, from: End, to: End, asked: Ruling<'p>) -> Ruling<'p> {
+    /// Opens a flow, if the frame is one that opens flows. Where either end is strict, sessions begin with a SYN.
+    fn open(&self, frame: &Frame<'_>, from: End, to: End, asked: Ruling<'p>) -> (Ruling<'p>, Effect) {
+        let ends = [frame.source.zone, frame.destination.zone];
+        let strict = ends.iter().any(|&zone| self.policy.zones[zone].strict_tcp);
         let state = match frame.ip.transport {
-            Transport::Tcp { flags, .. } if flags & RST != 0 => return asked,
+            Transport::Tcp { flags, .. } if flags & RST != 0 => return (asked, Effect::Nothing),
             Transport::Tcp { .. } if is_syn(frame.ip) => State::SynSent,
+            Transport::Tcp { .. } if strict && asked.permits() => {
+                return (asked.refused(DropReason::NoSession, Stage::Flow), Effect::Nothing);
+            }
             Transport::Tcp { .. } => State::PickedUp,
-            Transport::Icmp { .. } if !is_echo_request(frame.ip) => return asked,
+            Transport::Icmp { .. } if !is_echo_request(frame.ip) => return (asked, Effect::Nothing),
             _ => State::Unanswered,
         };
-        // Flows that are forgotten make room.
-        let now = frame.now;
-        self.flows
-            .retain(|flow| now.saturating_sub(flow.seen) <= flow.state.patience() * SECOND);
-        self.flows.push(Flow {
-            space: frame.space(),
-            protocol: frame.ip.protocol(),
-            initiator: from,
-            responder: to,
-            state,
-            seen: now,
-            ruling: asked,
-            generation: self.generation,
-        });
-        asked
+        (asked, Effect::Open { from, to, state })
     }
 
     /// An ICMP error follows the flow of the packet that it quotes, if that came from whom the error goes to.
@@ -236,11 +284,7 @@ impl<'p> Oracle<'p> {
         let about = Frame { ip, ..*frame };
         let (index, _) = self.flow_of(&about, from, to)?;
         let flow = &self.flows[index];
-        (flow.generation == self.generation).then_some(Ruling {
-            by_flow: true,
-            log: false,
-            ..flow.ruling
-        })
+        (flow.generation == self.generation).then_some(flow.ruling.known())
     }
 
     /// Remembers a first fragment.
@@ -270,8 +314,9 @@ impl<'p> Oracle<'p> {
             rule: "",
             refusal,
             log: false,
-            by_flow: true,
+            stage: Stage::Flow,
             answers: false,
+            monitored: false,
         };
         let protocol = frame.ip.source.is_ipv4().then(|| frame.ip.protocol());
         let ends = (frame.ip.source, frame.ip.destination);
@@ -286,24 +331,16 @@ impl<'p> Oracle<'p> {
             return refused(DropReason::OverlappingFragment);
         }
         if first.generation == self.generation {
-            return Ruling {
-                log: false,
-                by_flow: true,
-                ..first.ruling
-            };
+            return first.ruling.known();
         }
         // The policy has changed since.
         let ruling = match first.service {
             Some(service) if !first.ruling.answers => {
-                rules::ruling(self.policy, frame.source, frame.destination, service)
+                rules::ruling(self.policy, frame.source, frame.destination, service, frame.now)
             }
             service => self.answer(frame, service),
         };
-        Ruling {
-            log: false,
-            by_flow: true,
-            ..ruling
-        }
+        ruling.known()
     }
 }
 
@@ -323,20 +360,6 @@ fn is_nonsense(flags: u8) -> bool {
     flags & (SYN | ACK | FIN | RST) == 0 || (flags & SYN != 0 && flags & (FIN | RST) != 0)
 }
 
-fn is_echo_request(ip: &Ip) -> bool {
-    matches!(
-        (&ip.transport, ip.source),
-        (Transport::Icmp { kind: 8, .. }, IpAddr::V4(_)) | (Transport::Icmp { kind: 128, .. }, IpAddr::V6(_))
-    )
-}
-
-fn is_echo_reply(ip: &Ip) -> bool {
-    matches!(
-        (&ip.transport, ip.source),
-        (Transport::Icmp { kind: 0, .. }, IpAddr::V4(_)) | (Transport::Icmp { kind: 129, .. }, IpAddr::V6(_))
-    )
-}
-
 /// Whether a packet tells of an error with another one.
 fn is_error(ip: &Ip) -> bool {
     match (&ip.transport, ip.source) {
@@ -344,46 +367,4 @@ fn is_error(ip: &Ip) -> bool {
         (Transport::Icmp { kind, .. }, IpAddr::V6(_)) => (1..=4).contains(kind),
         _ => false,
     }
-}
-
-/// The ends of the flow that a frame belongs to; `None` for ICMP other than echo.
-fn ends(ip: &Ip) -> Option<(End, End)> {
-    let (source, destination) = match ip.transport {
-        Transport::Tcp {
-            source, destination, ..
-        }
-        | Transport::Udp { source, destination } => (source, destination),
-        Transport::Icmp { id, .. } if is_echo_request(ip) || is_echo_reply(ip) => (id, id),
-        Transport::Icmp { .. } => return None,
-        Transport::Other(_) => (0, 0),
-    };
-    Some(((ip.source, source), (ip.destination, destination)))
-}
-
-/// The service that a frame asks for.
-fn asked_for(ip: &Ip) -> Wanted {
-    let port = match ip.transport {
-        Transport::Tcp { destination, .. } | Transport::Udp { destination, .. } => destination,
-        Transport::Icmp { kind, code, .. } => u16::from_be_bytes([kind, code]),
-        Transport::Other(_) => 0,
-    };
-    Wanted {
-        protocol: ip.protocol(),
-        port,
-    }
-}
-
-/// The service that the other end must have asked for, if the frame is an answer.
-fn answered_by(ip: &Ip) -> Option<Wanted> {
-    let port = match ip.transport {
-        Transport::Tcp { source, .. } | Transport::Udp { source, .. } => source,
-        Transport::Icmp { .. } if !is_echo_reply(ip) => return None,
-        Transport::Icmp { .. } if ip.source.is_ipv4() => u16::from_be_bytes([8, 0]),
-        Transport::Icmp { .. } => u16::from_be_bytes([128, 0]),
-        Transport::Other(_) => 0,
-    };
-    Some(Wanted {
-        protocol: ip.protocol(),
-        port,
-    })
 }

@@ -103,6 +103,21 @@ const SERVICES: [&str; 32] = [
     "icmpv6/redirect",
 ];
 
+/// The smallest MSS: none, at the ends of what is allowed, and at and beside the defaults of both families.
+const FLOORS: [u16; 8] = [0, 64, 536, 536, 537, 1220, 1221, 9000];
+
+/// When rules end: never yet, among the frames of a sequence that starts at [`BEGIN`](super::BEGIN), and long after.
+const ENDS: [&str; 8] = [
+    "2025-12-31T00:00:00Z",
+    "2026-01-01T00:00:01Z",
+    "2026-01-01T00:00:20Z",
+    "2026-01-01T00:10:00Z",
+    "2026-01-03T00:00:00Z",
+    "2026-01-10T00:00:00Z",
+    "2026-01-20T00:00:00Z",
+    "2400-01-01T00:00:00Z",
+];
+
 struct Zone {
     name: String,
     vlan: &'static str,
@@ -136,7 +151,7 @@ pub fn text(random: &mut Random) -> String {
         let _ = writeln!(
             text,
             "  {name}: {{vlan: \"{vlan}\", realm: {realm}, subnets: {subnets}{gateway}, mode: {mode}{}}}",
-            guards(random)
+            guards(random) + &tcp(random)
         );
     }
     let mut devices = Vec::new();
@@ -157,9 +172,10 @@ pub fn text(random: &mut Random) -> String {
         let duties = if random.percent(15) { "roles: dhcp-server, " } else { "" };
         let _ = writeln!(
             declared,
-            "  device-{number}: {{zone: {}, {mac}{duties}address: {}}}",
+            "  device-{number}: {{zone: {}, {mac}{duties}address: {}{}}}",
             zone.name,
-            list(&addresses)
+            list(&addresses),
+            least_mss(random)
         );
         devices.push(format!("device-{number}"));
     }
@@ -175,6 +191,19 @@ pub fn text(random: &mut Random) -> String {
         rules.push_str(&rule(random, number, &names, &subnets));
     }
     text + &rules
+}
+
+/// What a zone says about TCP: mostly nothing.
+fn tcp(random: &mut Random) -> String {
+    let strict = random.pick(&["", "", "", ", tcp: loose", ", tcp: strict", ", tcp: strict"]);
+    strict.to_owned() + &least_mss(random)
+}
+
+fn least_mss(random: &mut Random) -> String {
+    match random.below(4) {
+        0 => format!(", least_mss: {}", random.pick(&FLOORS)),
+        _ => String::new(),
+    }
 }
 
 /// What a zone says about the guards of its VLAN: mostly nothing.
@@ -265,10 +294,20 @@ fn rule(random: &mut Random, number: usize, names: &[String], subnets: &[IpNetwo
     let priority = random.pick(&["", "", "", ", priority: 1", ", priority: -5", ", priority: 2147483647"]);
     let action = if allow { "allow" } else { "deny" };
     let services = list(&services);
+    let mode = if random.percent(if allow { 5 } else { 30 }) {
+        ", mode: monitor"
+    } else {
+        ""
+    };
+    let end = if random.percent(25) {
+        format!(", expires: {}", random.pick(&ENDS))
+    } else {
+        String::new()
+    };
     // Names sort otherwise than they come.
     let name = (number * 7) % 10;
     format!(
-        "  rule-{name}-{number}: {{from: {from}, to: {to}, services: {services}, action: {action}{priority}{log}}}\n"
+        "  rule-{name}-{number}: {{from: {from}, to: {to}, services: {services}, action: {action}{priority}{log}{mode}{end}}}\n"
     )
 }
 

@@ -1,6 +1,7 @@
 //! Sequences of frames: conversations with answers, errors and pieces, noise between them, and pauses.
 
 mod link;
+mod options;
 
 use enforcer::policy::ValidPolicy;
 use enforcer::policy::valid::VlanId;
@@ -229,6 +230,7 @@ impl<'p> Traffic<'p> {
                 } else {
                     self.random.pick(&FLAGS)
                 },
+                options: options::of(&mut self.random),
             },
             protocol::UDP => Transport::Udp {
                 source: client,
@@ -269,10 +271,14 @@ impl<'p> Traffic<'p> {
         }
     }
 
-    /// With other TCP flags, and seldom to another port or by the other end's identifier.
+    /// With other TCP flags and options, and seldom to another port or by the other end's identifier.
     fn varied(&mut self, mut ip: Ip) -> Ip {
+        let new_options = options::of(&mut self.random);
         match &mut ip.transport {
-            Transport::Tcp { flags, source, .. } => {
+            Transport::Tcp {
+                flags, source, options, ..
+            } => {
+                *options = new_options;
                 let usual = self.random.percent(70);
                 *flags = if usual {
                     self.random.pick(&USUAL_FLAGS)
@@ -345,10 +351,10 @@ impl<'p> Traffic<'p> {
             first,
             id,
         } = conversation;
-        ip.payload = 64 - ip.header();
         if matches!(ip.transport, Transport::Tcp { .. }) {
             ip = self.varied(ip);
         }
+        ip.payload = 64 - ip.header();
         if first == 0 || self.random.percent(35) {
             ip.payload += 8 * self.random.below(3);
             let id = if self.random.percent(70) { id + 1 } else { id };

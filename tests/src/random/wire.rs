@@ -1,5 +1,6 @@
 //! From what is meant to the octets that say it.
 
+use crate::oracle::options::octets;
 use crate::oracle::{About, Content, Control, Damage, Ip, Neighbour, Part, Quote, Sent, Transport};
 use crate::packet::{Builder, Frame, ethertype, packet, protocol};
 
@@ -64,7 +65,8 @@ fn ip_packet(builder: Builder, ip: &Ip) -> Builder {
             source,
             destination,
             flags,
-        } => builder.tcp(*source, *destination, *flags),
+            options,
+        } => builder.tcp(*source, *destination, *flags).tcp_options(&octets(options)),
         Transport::Udp { source, destination } => builder.udp(*source, *destination),
         Transport::Icmp { kind, code, id, about } => {
             let mut body = match about {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use enforcer::engine::Engine;
 use enforcer::kernel::{PortSetup, ports};
@@ -11,7 +12,7 @@ use enforcer_common::pipeline::Decision;
 use enforcer_common::verdict::{DropReason, Stage, Verdict};
 use enforcer_tests::kernel::{Kernel, SHORTEST, action};
 use enforcer_tests::oracle::{Oracle, Outcome};
-use enforcer_tests::random::{self, MONITOR_TRUNK, Random, Step, TRUNK, Traffic};
+use enforcer_tests::random::{self, BEGIN, MONITOR_TRUNK, Random, Step, TRUNK, Traffic};
 
 /// Frames that the kernel gets at once; the event ring holds many more.
 const BATCH: usize = 100;
@@ -80,10 +81,15 @@ impl Round {
         self
     }
 
-    /// The same with every zone in one mode.
+    /// The same with every zone in one mode, and without floors of the MSS: a SYN that only monitor mode lets pass
+    /// begins a session there.
     pub(crate) fn in_mode(&self, mode: &str) -> Self {
-        let text = self.text.replace("mode: monitor", "mode: enforce");
-        Self::of(self.seed, text.replace("mode: enforce", &format!("mode: {mode}")))
+        let (head, rules) = self.text.split_once("rules:\n").unwrap_or((&self.text, ""));
+        let head = head
+            .replace("mode: monitor", "mode: enforce")
+            .replace("least_mss", "ticket");
+        let head = head.replace("mode: enforce", &format!("mode: {mode}"));
+        Self::of(self.seed, format!("{head}rules:\n{rules}"))
     }
 
     pub(crate) fn steps(&self, count: usize) -> Vec<Step> {
@@ -124,7 +130,7 @@ impl Round {
         let mut round = self;
         let mut engine = self.engine();
         let mut oracle = Oracle::new(&self.policy, &self.ports);
-        let mut now = 1;
+        let mut now = BEGIN;
         let mut verdicts = Vec::with_capacity(steps.len());
         for step in steps {
             now += step.pause;
@@ -162,7 +168,7 @@ impl Round {
     /// What is wrong with each frame, and by which rule, whatever the mode makes of it. All ports enforce.
     pub(crate) fn permitted(&self, steps: &[Step]) -> Vec<(bool, Outcome<'_>)> {
         let engine = self.engine();
-        let mut now = 1;
+        let mut now = BEGIN;
         let decide = |step: &Step| {
             now += step.pause;
             let ifindex = match step.sent.ifindex {
@@ -241,6 +247,9 @@ impl Round {
         let mut kernel =
             Kernel::load(&self.tables, &self.ports).expect("the kernel takes the program: this test wants root");
         let engine = self.engine();
+        // The kernel goes by its own clock, so rules have ended, or not, as of today.
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = since.expect("a clock past 1970").as_nanos() as u64;
         let mut counts = Counts::default();
         let mut outcomes = Vec::new();
         for steps in steps.chunks(BATCH) {
@@ -251,7 +260,7 @@ impl Round {
             let mut results = kernel.run_all(&batch).expect("test runs").into_iter();
             for (frame, step) in frames.iter().zip(steps) {
                 let ifindex = step.sent.ifindex;
-                let (decision, packet) = engine.decide(frame, ifindex, 1);
+                let (decision, packet) = engine.decide(frame, ifindex, now);
                 if frame.len() >= SHORTEST {
                     let (action, event) = results.next().expect("a result a frame");
                     let passes = matches!(decision.verdict, Verdict::Pass | Verdict::WouldDrop);
