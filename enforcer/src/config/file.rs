@@ -9,15 +9,16 @@ use enforcer_common::abi::control;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::management::ManagementFile;
 use super::pairs::{self, Wish};
-use super::{Config, EventOutput, Events, PortConfig, XdpMode};
+use super::tables::TablesFile;
+use super::timeouts::TimeoutsFile;
+use super::{Config, EventOutput, Events, OnNoPolicy, PortConfig, XdpMode};
 use crate::diagnostics::{Diagnostic, Location, quote};
-use crate::kernel::{Sizes, VlanSet};
+use crate::kernel::VlanSet;
 
 /// `IFNAMSIZ` with its terminating zero.
 const INTERFACE_NAME_MAX: usize = 15;
-/// What one map may take of the kernel's memory, in entries.
-const ENTRIES_MAX: u32 = 1 << 24;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,12 +28,17 @@ struct ConfigFile {
     runtime_directory: Option<Spanned<String>>,
     pin_directory: Option<Spanned<String>>,
     keep_enforcing_on_exit: Option<bool>,
+    on_no_policy: Option<Spanned<String>>,
     #[serde(default)]
     metrics: MetricsFile,
     #[serde(default)]
     events: EventsFile,
     #[serde(default)]
     tables: TablesFile,
+    #[serde(default)]
+    timeouts: TimeoutsFile,
+    #[serde(default)]
+    management: Vec<ManagementFile>,
     port: Option<Vec<PortFile>>,
 }
 
@@ -48,22 +54,6 @@ struct EventsFile {
     output: Option<Spanned<String>>,
     path: Option<Spanned<String>>,
     rate: Option<Spanned<u32>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct TablesFile {
-    flows: Option<Spanned<u32>>,
-    half_open: Option<Spanned<u32>>,
-    fragments: Option<Spanned<u32>>,
-    buckets: Option<Spanned<u32>>,
-    bindings: Option<Spanned<u32>>,
-    realm_slots: Option<Spanned<u32>>,
-    device_slots: Option<Spanned<u32>>,
-    ring_bytes: Option<Spanned<u32>>,
-    zone_slots: Option<Spanned<u32>>,
-    rule_slots: Option<Spanned<u32>>,
-    port_slots: Option<Spanned<u32>>,
 }
 
 #[derive(Deserialize)]
@@ -87,9 +77,9 @@ enum VlanText {
 }
 
 /// The findings so far.
-struct Check<'a> {
+pub(super) struct Check<'a> {
     folder: &'a Path,
-    findings: Vec<Diagnostic>,
+    pub(super) findings: Vec<Diagnostic>,
 }
 
 /// Reads and checks the text; relative paths in it start at `folder`.
@@ -127,6 +117,7 @@ impl Check<'_> {
                 "for example: policy = [\"/etc/enforcer/policy\"]",
             );
         }
+        let ports = self.ports(file.port.unwrap_or_default());
         Config {
             policy: file
                 .policy
@@ -141,11 +132,14 @@ impl Check<'_> {
             metrics: self.metrics(file.metrics),
             events: self.events(file.events),
             sizes: self.sizes(&file.tables),
-            ports: self.ports(file.port.unwrap_or_default()),
+            idle_seconds: self.idle_seconds(&file.timeouts),
+            on_no_policy: self.on_no_policy(file.on_no_policy.as_ref()),
+            management: self.management(file.management, &ports),
+            ports,
         }
     }
 
-    fn wrong<T>(&mut self, at: &Spanned<T>, message: impl Into<String>, help: &str) {
+    pub(super) fn wrong<T>(&mut self, at: &Spanned<T>, message: impl Into<String>, help: &str) {
         let finding = Diagnostic::at(location(at.span()), message);
         self.findings.push(finding.help(help));
     }
@@ -159,6 +153,22 @@ impl Check<'_> {
 
     fn path_or(&mut self, path: Option<Spanned<String>>, default: &str) -> PathBuf {
         path.map_or_else(|| default.into(), |path| self.path(path))
+    }
+
+    fn on_no_policy(&mut self, word: Option<&Spanned<String>>) -> OnNoPolicy {
+        match word.map(|word| (word, word.get_ref().as_str())) {
+            None | Some((_, "pass")) => OnNoPolicy::Pass,
+            Some((_, "drop")) => OnNoPolicy::Drop,
+            Some((word, other)) => {
+                let message = format!("{} is neither pass nor drop", quote(other));
+                self.wrong(
+                    word,
+                    message,
+                    "what becomes of VLANs of which no zone can be read, while there is no valid policy",
+                );
+                OnNoPolicy::Pass
+            }
+        }
     }
 
     fn metrics(&mut self, file: MetricsFile) -> Option<SocketAddr> {
@@ -223,44 +233,6 @@ impl Check<'_> {
             }
         }
         EventOutput::None
-    }
-
-    fn sizes(&mut self, file: &TablesFile) -> Sizes {
-        let default = Sizes::default();
-        let page = rustix::param::page_size() as u32;
-        let ring_bytes = match &file.ring_bytes {
-            Some(bytes) if !bytes.get_ref().is_power_of_two() || !(page..=1 << 28).contains(bytes.get_ref()) => {
-                let help = format!("a power of two from {page} (a page) to {}", 1 << 28);
-                self.wrong(bytes, format!("the ring cannot have {} octets", bytes.get_ref()), &help);
-                default.ring_bytes
-            }
-            bytes => bytes.as_ref().map_or(default.ring_bytes, |bytes| *bytes.get_ref()),
-        };
-        Sizes {
-            flows: self.entries(file.flows.as_ref(), default.flows, ENTRIES_MAX),
-            half_open: self.entries(file.half_open.as_ref(), default.half_open, ENTRIES_MAX),
-            fragments: self.entries(file.fragments.as_ref(), default.fragments, ENTRIES_MAX),
-            buckets: self.entries(file.buckets.as_ref(), default.buckets, ENTRIES_MAX),
-            bindings: self.entries(file.bindings.as_ref(), default.bindings, ENTRIES_MAX),
-            realm_slots: self.entries(file.realm_slots.as_ref(), default.realm_slots, 1 << 12),
-            device_slots: self.entries(file.device_slots.as_ref(), default.device_slots, 1 << 20),
-            ring_bytes,
-            zone_slots: self.entries(file.zone_slots.as_ref(), default.zone_slots, 1 << 14),
-            rule_slots: self.entries(file.rule_slots.as_ref(), default.rule_slots, 1 << 20),
-            port_slots: self.entries(file.port_slots.as_ref(), default.port_slots, 1 << 12),
-        }
-    }
-
-    fn entries(&mut self, entries: Option<&Spanned<u32>>, default: u32, most: u32) -> u32 {
-        match entries {
-            None => default,
-            Some(entries) if (1..=most).contains(entries.get_ref()) => *entries.get_ref(),
-            Some(entries) => {
-                let message = format!("a table cannot have {} entries", entries.get_ref());
-                self.wrong(entries, message, &format!("1 to {most}"));
-                default
-            }
-        }
     }
 
     fn ports(&mut self, files: Vec<PortFile>) -> Vec<PortConfig> {

@@ -4,14 +4,19 @@
 //! wrong in the file where it is and what would be right.
 
 mod file;
+mod management;
 mod pairs;
+mod tables;
 #[cfg(test)]
 mod tests;
+mod timeouts;
 
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use enforcer_common::abi::Access;
 
 use crate::diagnostics::{Diagnostic, Diagnostics, Sources};
 use crate::kernel::{Sizes, VlanSet};
@@ -35,8 +40,24 @@ pub struct Config {
     pub events: Events,
     /// Sizes of the shared maps.
     pub sizes: Sizes,
+    /// Idle seconds after which a flow is forgotten, by the code of a `FlowState`.
+    pub idle_seconds: [u32; 8],
+    /// What becomes of VLANs of which no zone can be read, while there is no valid policy.
+    pub on_no_policy: OnNoPolicy,
+    /// Management access to the gateway: at most `enforcer_common::abi::ACCESSES`.
+    pub management: Vec<Access>,
     /// The ports of the gateway, at least one.
     pub ports: Vec<PortConfig>,
+}
+
+/// What becomes of frames while there is no valid policy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnNoPolicy {
+    /// They pass, and are counted as `would-drop`.
+    #[default]
+    Pass,
+    /// They are dropped.
+    Drop,
 }
 
 /// What becomes of events.

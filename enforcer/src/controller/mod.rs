@@ -14,7 +14,7 @@ use enforcer_common::abi::{Meta, settings_flags};
 use crate::bindings::Inventory;
 use crate::config::{Config, EventOutput, PortConfig};
 use crate::diagnostics::Diagnostics;
-use crate::kernel::generation::{IDLE_SECONDS, typed};
+use crate::kernel::generation::typed;
 use crate::kernel::links::{self, PortLink, Wanted};
 use crate::kernel::netdev::{self, NetDevice};
 use crate::kernel::offload::{Offloads, Tags};
@@ -167,11 +167,11 @@ impl Controller {
             } else {
                 self.config.events.rate
             },
-            idle_seconds: IDLE_SECONDS,
+            idle_seconds: self.config.idle_seconds,
             sizes: self.config.sizes,
             shared: SharedMaps::Pinned(self.pins.maps()),
             running: Some(slots),
-            accesses: &[],
+            accesses: &self.config.management,
         })?;
         self.state.open_counters(&generation)?;
         self.state.publish_names(GenerationNames {
@@ -269,6 +269,9 @@ impl Controller {
             let found = wanted.iter().find(|wanted| wanted.device.name == name);
             found.map_or(0, |wanted| wanted.device.index)
         };
+        // A port without a list of its own lets the VLANs of management in, whatever the policy declares.
+        let mut open = *declared;
+        (self.config.management.iter()).for_each(|access| open.insert(access.outer_vlan));
         let setup = |wanted: &Wanted| {
             let number = (self.config.ports.iter()).position(|port| port.interface == wanted.device.name)?;
             let config = &self.config.ports[number];
@@ -276,7 +279,7 @@ impl Controller {
                 key: number as u32,
                 ifindex: index(pair),
             });
-            Some(port_setup(config, wanted.device.index, peer, declared))
+            Some(port_setup(config, wanted.device.index, peer, &open))
         };
         wanted.iter().filter_map(setup).collect()
     }

@@ -32,6 +32,7 @@ pub mod limits;
 pub mod link_scoped;
 mod lints;
 mod names;
+pub(crate) mod parts;
 pub mod probe;
 mod rates;
 mod services;
