@@ -27,7 +27,7 @@ use crate::events::{self, Output};
 use crate::http;
 use crate::kernel::Error;
 use crate::kernel::generation::typed;
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::state::State;
 
 /// How often the ports are looked at, and the service manager's watchdog is told.
@@ -55,6 +55,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     tokio::spawn(control::serve(doors.control, Arc::clone(&daemon.state), sender));
     if let Some(listener) = doors.metrics {
         let metrics = Metrics::new(Arc::clone(&daemon.state)).map_err(|error| Error::Object(error.to_string()))?;
+        tokio::spawn(metrics::sweep(Arc::clone(&daemon.state)));
         tokio::spawn(http::serve(listener, Arc::clone(&daemon.state), Arc::new(metrics)));
     }
     daemon.announce();

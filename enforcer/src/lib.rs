@@ -16,5 +16,6 @@ pub mod metrics;
 pub mod object;
 pub mod offline;
 pub mod policy;
+pub mod revisions;
 pub mod state;
 pub mod words;

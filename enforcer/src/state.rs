@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, SystemTime};
 
 use aya::maps::{MapData, PerCpuArray};
@@ -17,6 +17,8 @@ use crate::kernel::generation::typed;
 use crate::kernel::{Error, Generation, Sizes, SlotNames};
 use crate::policy::TableSet;
 
+/// A scrape may spend this on counting.
+const QUICK_MICROS: u64 = 20_000;
 /// Generations whose names are kept for events that are still in the ring.
 const NAMES_KEPT: usize = 4;
 
@@ -29,8 +31,57 @@ pub struct State {
     pub events: EventCounts,
     /// Addresses learnt by DHCP.
     pub bindings: Bindings,
+    /// How full the tables of state are.
+    pub table_use: TableUse,
     /// Sizes of the shared maps.
     pub sizes: Sizes,
+}
+
+/// How full the tables of state are, as a sweep in the background found it last.
+#[derive(Debug, Default)]
+pub struct TableUse {
+    known: Mutex<[Option<TableCount>; 5]>,
+    /// Microseconds that the last sweep took, and 1; 0 before the first.
+    took: AtomicU64,
+}
+
+/// One table, as counted last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TableCount {
+    /// Entries.
+    pub entries: u64,
+    /// Entries that made room for others, at least.
+    pub evicted: u64,
+}
+
+impl TableUse {
+    /// The tables, by the names that their settings and metrics have.
+    pub const NAMES: [&'static str; 5] = ["flows", "half_open", "fragments", "buckets", "bindings"];
+
+    /// What was counted last; `None` before the first time.
+    pub fn counted(&self) -> [Option<TableCount>; 5] {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the tables are known to be so small that a scrape can count them itself.
+    pub fn is_quick(&self) -> bool {
+        (1..QUICK_MICROS).contains(&self.took.load(Ordering::Relaxed))
+    }
+
+    /// Notes how long counting took.
+    pub fn note_duration(&self, took: Duration) {
+        self.took.store(took.as_micros() as u64 + 1, Ordering::Relaxed);
+    }
+
+    /// Notes a count. Evictions never go down.
+    pub fn note(&self, table: usize, count: TableCount) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = known[table].unwrap_or_default();
+        known[table] = Some(TableCount {
+            evicted: count.evicted.max(before.evicted),
+            ..count
+        });
+    }
 }
 
 /// What became of the events that came out of the ring.
@@ -143,10 +194,10 @@ pub struct Counters {
     pub rules: PerCpuArray<MapData, Counter>,
     /// By `Stat`.
     pub stats: PerCpuArray<MapData, u64>,
-    /// Established flows.
-    pub flows: MapData,
-    /// Flows that are not established.
-    pub half_open: MapData,
+    /// By table of state: what was entered, removed and refused.
+    pub tables: PerCpuArray<MapData, u64>,
+    /// The tables of state, in the order of [`TableUse::NAMES`].
+    pub state_tables: [MapData; 5],
 }
 
 impl Counters {
@@ -157,8 +208,14 @@ impl Counters {
             drops: typed(generation.map("DROP_COUNTERS")?, "DROP_COUNTERS")?,
             rules: typed(generation.map("RULE_COUNTERS")?, "RULE_COUNTERS")?,
             stats: typed(generation.map("STATS")?, "STATS")?,
-            flows: generation.map("FLOWS")?,
-            half_open: generation.map("HALF_OPEN")?,
+            tables: typed(generation.map("TABLE_COUNTERS")?, "TABLE_COUNTERS")?,
+            state_tables: [
+                generation.map("FLOWS")?,
+                generation.map("HALF_OPEN")?,
+                generation.map("FRAGMENTS")?,
+                generation.map("BUCKETS")?,
+                generation.map("BINDINGS")?,
+            ],
         })
     }
 }
@@ -192,6 +249,7 @@ impl State {
             counters: OnceLock::new(),
             events: EventCounts::default(),
             bindings: Bindings::new(&config.state_directory),
+            table_use: TableUse::default(),
             sizes: config.sizes,
         }
     }

@@ -134,7 +134,7 @@ impl Check<'_> {
             sizes: self.sizes(&file.tables),
             idle_seconds: self.idle_seconds(&file.timeouts),
             on_no_policy: self.on_no_policy(file.on_no_policy.as_ref()),
-            management: self.management(file.management, &ports),
+            management: self.management(&file.management, &ports),
             ports,
         }
     }

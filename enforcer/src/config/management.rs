@@ -49,7 +49,7 @@ struct Used {
 
 impl Check<'_> {
     /// The records of all sections, which `ports` have to let in.
-    pub(super) fn management(&mut self, files: Vec<ManagementFile>, ports: &[PortConfig]) -> Vec<Access> {
+    pub(super) fn management(&mut self, files: &[ManagementFile], ports: &[PortConfig]) -> Vec<Access> {
         let mut accesses = Vec::new();
         let first = files.first().map(|file| location(file.from.span()));
         for file in files {
@@ -69,7 +69,7 @@ impl Check<'_> {
         accesses
     }
 
-    fn section(&mut self, file: ManagementFile, ports: &[PortConfig], accesses: &mut Vec<Access>) {
+    fn section(&mut self, file: &ManagementFile, ports: &[PortConfig], accesses: &mut Vec<Access>) {
         let before = self.findings.len();
         let from = self.words(&file.from, parts::prefix);
         let to = self.words(&file.to, parts::host_address);

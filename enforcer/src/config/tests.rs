@@ -257,9 +257,20 @@ fn the_sample_is_good_and_its_comments_are_the_defaults() {
     let plain = read(sample).unwrap();
     // Every commented key, taken in; lines that would change the meaning left out.
     let is_example = |line: &str| {
-        ["#path", "#vlans", "#native_vlan", "#pair", "#uplink"]
-            .iter()
-            .any(|key| line.starts_with(key))
+        [
+            "#path",
+            "#vlans",
+            "#native_vlan",
+            "#pair",
+            "#uplink",
+            "#[[management]]",
+            "#from",
+            "#to",
+            "#vlan ",
+            "#services",
+        ]
+        .iter()
+        .any(|key| line.starts_with(key))
     };
     let text: Vec<&str> = sample
         .lines()

@@ -113,6 +113,24 @@ pub fn errno(error: &(dyn StdError + 'static)) -> Option<i32> {
     None
 }
 
+/// The name of a system error code, as `errno.h` has it; `errno-N` of one that no map gives.
+pub fn errno_name(code: u32) -> String {
+    let name = match code.cast_signed() {
+        libc::EPERM => "EPERM",
+        libc::ENOENT => "ENOENT",
+        libc::E2BIG => "E2BIG",
+        libc::EAGAIN => "EAGAIN",
+        libc::ENOMEM => "ENOMEM",
+        libc::EBUSY => "EBUSY",
+        libc::EEXIST => "EEXIST",
+        libc::EINVAL => "EINVAL",
+        libc::ENOSPC => "ENOSPC",
+        libc::EDEADLK => "EDEADLK",
+        _ => return format!("errno-{code}"),
+    };
+    name.to_owned()
+}
+
 /// An error and its causes on one line, without the system error at the root and without repetitions.
 fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut parts: Vec<String> = Vec::new();

@@ -3,22 +3,18 @@
 //! Labels come from the configuration and the policy only, never from a frame.
 
 mod scrape;
+mod sweep;
+mod tables;
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
-use aya::maps::MapData;
-use enforcer_common::abi::{Flow, FlowKey};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntGaugeVec, Opts, Registry, TextEncoder};
 
-use crate::kernel::sys;
-use crate::state::{Counters, State};
+use crate::state::State;
 use scrape::Scrape;
-
-/// Counting the entries of a large flow table takes a while: not more often than this.
-const COUNT_EVERY: Duration = Duration::from_secs(10);
+pub use sweep::sweep;
 
 /// All metrics of an enforcer.
 pub struct Metrics {
@@ -46,15 +42,6 @@ struct EnforcerCollector {
     state: Arc<State>,
     /// One description, so that the registry takes the collector.
     info: IntGaugeVec,
-    flows: Mutex<Counted>,
-}
-
-/// Entries of the flow tables, as counted last.
-#[derive(Default)]
-struct Counted {
-    at: Option<Instant>,
-    flows: Option<u64>,
-    half_open: Option<u64>,
 }
 
 impl EnforcerCollector {
@@ -64,11 +51,7 @@ impl EnforcerCollector {
         let abi = enforcer_common::abi::ABI_VERSION.to_string();
         info.with_label_values(&[env!("CARGO_PKG_VERSION"), abi.as_str()])
             .set(1);
-        Ok(Self {
-            state,
-            info,
-            flows: Mutex::default(),
-        })
+        Ok(Self { state, info })
     }
 }
 
@@ -91,28 +74,14 @@ impl Collector for EnforcerCollector {
             scrape.drops(counters, generation);
             scrape.rules(counters, generation);
             scrape.stats(counters);
-            let mut counted = self.flows.lock().unwrap_or_else(PoisonError::into_inner);
-            counted.refresh(counters);
-            scrape.tables(&self.state, generation, &counted);
+            if self.state.table_use.is_quick() {
+                sweep::count_all(&self.state, counters);
+            }
+            scrape.tables(&self.state, generation);
+            scrape.state_tables(&self.state, counters);
         }
         scrape.families()
     }
-}
-
-impl Counted {
-    fn refresh(&mut self, counters: &Counters) {
-        if self.at.is_some_and(|at| at.elapsed() < COUNT_EVERY) {
-            return;
-        }
-        self.at = Some(Instant::now());
-        self.flows = count(&counters.flows);
-        self.half_open = count(&counters.half_open);
-    }
-}
-
-fn count(map: &MapData) -> Option<u64> {
-    use std::os::fd::AsFd as _;
-    sys::count_entries::<FlowKey, Flow>(map.fd().as_fd()).ok()
 }
 
 #[cfg(test)]

@@ -10,12 +10,11 @@ use prometheus::core::Collector as _;
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounterVec, IntGaugeVec, Opts};
 
-use super::Counted;
 use crate::bindings::Bindings;
 use crate::state::{Counters, GenerationStatus, State, Status};
 
 /// A scrape in the making.
-pub(super) struct Scrape(Vec<MetricFamily>);
+pub(super) struct Scrape(pub(super) Vec<MetricFamily>);
 
 impl Scrape {
     /// A scrape that starts with these.
@@ -28,7 +27,7 @@ impl Scrape {
         self.0
     }
 
-    fn counters<const N: usize>(
+    pub(super) fn counters<const N: usize>(
         &mut self,
         name: &str,
         help: &str,
@@ -44,7 +43,7 @@ impl Scrape {
         self.0.extend(family.collect());
     }
 
-    fn gauges<const N: usize>(
+    pub(super) fn gauges<const N: usize>(
         &mut self,
         name: &str,
         help: &str,
@@ -305,42 +304,6 @@ impl Scrape {
             self.counters(name, help, [], [([], value)]);
         }
     }
-
-    pub(super) fn tables(&mut self, state: &State, generation: &GenerationStatus, counted: &Counted) {
-        let sizes = &state.sizes;
-        let slots = &generation.slots;
-        let mut entries: Vec<_> = generation
-            .tables
-            .iter()
-            .map(|(table, entries)| ((*table).to_owned(), entries.cast_signed() as i64))
-            .collect();
-        let mut capacities = Vec::new();
-        let limited = [
-            ("flows", counted.flows, sizes.flows),
-            ("half_open", counted.half_open, sizes.half_open),
-            ("bindings", Some(state.bindings.count_held() as u64), sizes.bindings),
-            ("device_slots", Some(slots.devices.len() as u64), sizes.device_slots),
-            ("zone_slots", Some(slots.zones.len() as u64), sizes.zone_slots),
-            ("rule_slots", Some(slots.rules.len() as u64), sizes.rule_slots),
-            ("port_slots", Some(slots.ports.len() as u64), sizes.port_slots),
-        ];
-        for (table, used, capacity) in limited {
-            entries.extend(used.map(|used| (table.to_owned(), used.cast_signed())));
-            capacities.push(([table.to_owned()], i64::from(capacity)));
-        }
-        self.gauges(
-            "enforcer_table_entries",
-            "Entries in use. The policy tables are as large as the policy needs.",
-            ["table"],
-            entries.into_iter().map(|(table, used)| ([table], used)),
-        );
-        self.gauges(
-            "enforcer_table_capacity",
-            "Entries that a table has room for: set under [tables] in enforcer.toml.",
-            ["table"],
-            capacities,
-        );
-    }
 }
 
 fn flag(value: bool) -> i64 {
@@ -348,7 +311,7 @@ fn flag(value: bool) -> i64 {
 }
 
 /// The values of all CPUs; none when the map cannot be read.
-fn per_cpu<V: Pod>(map: &PerCpuArray<MapData, V>, index: u32) -> Vec<V> {
+pub(super) fn per_cpu<V: Pod>(map: &PerCpuArray<MapData, V>, index: u32) -> Vec<V> {
     map.get(&index, 0).map(|values| values.to_vec()).unwrap_or_default()
 }
 

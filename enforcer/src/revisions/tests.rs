@@ -1,0 +1,143 @@
+use super::*;
+use tempfile::TempDir;
+
+fn store() -> (TempDir, Store) {
+    let folder = TempDir::new().unwrap();
+    let store = Store::new(folder.path());
+    store.prepare().unwrap();
+    (folder, store)
+}
+
+fn change(comment: &str) -> Change {
+    Change {
+        at: 1_700_000_000,
+        uid: Some(1000),
+        comment: comment.to_owned(),
+        policy_hash: "ab".repeat(32),
+        files: vec![
+            ("/etc/enforcer/policy/a.yaml".into(), "zones: {}\n".into()),
+            (
+                "/etc/enforcer/policy/ä.yaml".into(),
+                format!("# {comment}\nrules: {{}}\n"),
+            ),
+        ],
+    }
+}
+
+fn add(store: &Store, comment: &str) -> u32 {
+    let number = store.add(&change(comment), &store.pointer()).unwrap();
+    store
+        .point(&Pointer {
+            in_force: number,
+            ..Pointer::default()
+        })
+        .unwrap();
+    number
+}
+
+#[test]
+fn a_revision_comes_back_as_it_was() {
+    let (_folder, store) = store();
+    assert_eq!((add(&store, "first"), add(&store, "line\nbreak \"quoted\"")), (1, 2));
+    let revision = store.read(2).unwrap();
+    assert_eq!(revision.files, change("line\nbreak \"quoted\"").files);
+    assert_eq!(revision.header.uid, Some(1000));
+    assert_eq!(revision.header.comment, "line\nbreak \"quoted\"");
+    let listed: Vec<_> = store.list().into_iter().map(|header| header.unwrap().number).collect();
+    assert_eq!(listed, [2, 1]);
+    assert!(matches!(store.read(3), Err(StoreError::Missing(3))));
+}
+
+#[test]
+fn a_file_cut_off_or_changed_anywhere_is_never_taken() {
+    let (folder, store) = store();
+    add(&store, "good");
+    let path = folder.path().join("revisions/00000001.revision");
+    let whole = fs::read(&path).unwrap();
+    for length in 0..whole.len() {
+        fs::write(&path, &whole[..length]).unwrap();
+        assert!(
+            matches!(store.read(1), Err(StoreError::Damaged { number: 1, .. })),
+            "cut at {length}"
+        );
+    }
+    for place in 0..whole.len() {
+        let mut changed = whole.clone();
+        changed[place] ^= 1;
+        fs::write(&path, &changed).unwrap();
+        assert!(store.read(1).is_err(), "changed at {place}");
+    }
+}
+
+#[test]
+fn the_newest_good_revision_is_found_behind_damaged_ones() {
+    let (folder, store) = store();
+    for _ in 0..3 {
+        add(&store, "x");
+    }
+    fs::write(folder.path().join("revisions/00000003.revision"), b"").unwrap();
+    assert_eq!(store.newest_good(3).unwrap().header.number, 2);
+    assert_eq!(store.newest_good(1).unwrap().header.number, 1);
+    // Its number is not given out again.
+    assert_eq!(add(&store, "next"), 4);
+}
+
+#[test]
+fn fifty_are_kept_and_what_is_needed_beyond() {
+    let (_folder, store) = store();
+    for _ in 0..KEPT + 5 {
+        add(&store, "x");
+    }
+    assert_eq!(store.numbers().len(), KEPT);
+    let oldest = *store.numbers().last().unwrap();
+    let pointer = Pointer {
+        in_force: oldest,
+        held: true,
+        pending: None,
+    };
+    store.point(&pointer).unwrap();
+    for _ in 0..3 {
+        store.add(&change("x"), &pointer).unwrap();
+    }
+    assert!(store.read(oldest).is_ok(), "it is in force");
+    assert_eq!(store.numbers().len(), KEPT + 1);
+}
+
+#[test]
+fn what_a_kill_left_is_cleared_away() {
+    let (folder, store) = store();
+    add(&store, "good");
+    let left = folder.path().join("revisions/.unfinished-00000002.revision");
+    fs::write(&left, b"half").unwrap();
+    assert_eq!(store.list().len(), 1);
+    store.prepare().unwrap();
+    assert!(!left.exists());
+    assert_eq!(store.pointer().in_force, 1);
+}
+
+#[test]
+fn a_damaged_pointer_means_the_newest() {
+    let (folder, store) = store();
+    add(&store, "a");
+    add(&store, "b");
+    fs::write(folder.path().join("revisions/pointer"), b"{").unwrap();
+    assert_eq!(
+        store.pointer(),
+        Pointer {
+            in_force: 2,
+            ..Pointer::default()
+        }
+    );
+}
+
+#[test]
+fn a_pending_change_is_due_after_its_time_and_after_a_reboot() {
+    let pending = Pending::after(1, 600);
+    assert!((598..=600).contains(&pending.remaining()));
+    assert_eq!(Pending::after(1, 0).remaining(), 0);
+    let earlier = Pending {
+        boot: "another".into(),
+        ..pending
+    };
+    assert_eq!(earlier.remaining(), 0);
+}
