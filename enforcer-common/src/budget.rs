@@ -31,10 +31,18 @@ pub struct Charge {
     pub activity: Activity,
 }
 
-/// A bucket and its limits.
+/// A bucket and its limits, both or neither. Two options, and not an option of two: the half of an absent pair that
+/// the compiler leaves undefined would be read from the stack all the same, which kernels before 6.3 refuse.
 struct Account<'t, B> {
-    bucket: B,
-    budget: &'t Budget,
+    bucket: Option<B>,
+    budget: Option<&'t Budget>,
+}
+
+impl<B> Account<'_, B> {
+    const NONE: Self = Self {
+        bucket: None,
+        budget: None,
+    };
 }
 
 /// The frame and the tables.
@@ -67,27 +75,27 @@ fn try_spend<T: Tables>(tables: &T, packet: &Packet, charge: Charge, now: u64) -
     };
     let group = spending.group();
     if charge.rule == NO_RULE {
-        spending.admit(group.as_ref(), DropReason::GroupLimit)?;
-        spending.charge(group.as_ref());
+        spending.admit(&group, DropReason::GroupLimit)?;
+        spending.charge(&group);
         return Ok(());
     }
     let rule = tables.rule(charge.rule).ok_or(DropReason::TableMiss)?;
     let source = tables.endpoint(charge.source).ok_or(DropReason::TableMiss)?;
     let destination = tables.endpoint(charge.destination).ok_or(DropReason::TableMiss)?;
     let by_rule = if charge.answers {
-        None
+        Account::NONE
     } else {
         spending.account(rule.budget, || spending.rule_key(rule))
     };
     let (from, toward) = spending.addresses(rule, source, destination);
-    spending.admit(by_rule.as_ref(), DropReason::RuleLimit)?;
-    spending.admit(from.as_ref(), DropReason::FromLimit)?;
-    spending.admit(toward.as_ref(), DropReason::TowardLimit)?;
-    spending.admit(group.as_ref(), DropReason::GroupLimit)?;
-    spending.charge(by_rule.as_ref());
-    spending.charge(from.as_ref());
-    spending.charge(toward.as_ref());
-    spending.charge(group.as_ref());
+    spending.admit(&by_rule, DropReason::RuleLimit)?;
+    spending.admit(&from, DropReason::FromLimit)?;
+    spending.admit(&toward, DropReason::TowardLimit)?;
+    spending.admit(&group, DropReason::GroupLimit)?;
+    spending.charge(&by_rule);
+    spending.charge(&from);
+    spending.charge(&toward);
+    spending.charge(&group);
     Ok(())
 }
 
@@ -102,29 +110,31 @@ pub(crate) const fn of_group(packet: &Packet, lan: &Lan) -> u32 {
 }
 
 impl<'a, T: Tables> Spending<'a, T> {
-    /// The bucket of a budget; `None` without a limit.
+    /// The bucket of a budget; none without a limit.
     #[inline(always)]
-    fn account(&self, budget: u32, key: impl FnOnce() -> BucketKey) -> Option<Account<'a, T::BucketRef>> {
+    fn account(&self, budget: u32, key: impl FnOnce() -> BucketKey) -> Account<'a, T::BucketRef> {
         if budget == 0 {
-            return None;
+            return Account::NONE;
         }
-        Some(Account {
-            budget: self.tables.budget(budget)?,
-            bucket: self.tables.bucket(&key())?,
-        })
+        let Some(budget) = self.tables.budget(budget) else {
+            return Account::NONE;
+        };
+        Account {
+            budget: Some(budget),
+            bucket: self.tables.bucket(&key()),
+        }
     }
 
     /// The accounts of both addresses; none for alarm traffic, which no shared budget holds up.
     #[inline(always)]
-    #[allow(clippy::type_complexity, reason = "two of the same")]
     fn addresses(
         &self,
         rule: &Rule,
         source: &Endpoint,
         destination: &Endpoint,
-    ) -> (Option<Account<'a, T::BucketRef>>, Option<Account<'a, T::BucketRef>>) {
+    ) -> (Account<'a, T::BucketRef>, Account<'a, T::BucketRef>) {
         if rule.flags & rule_flags::ALARM != 0 {
-            return (None, None);
+            return (Account::NONE, Account::NONE);
         }
         let key = |kind, owner: Address| BucketKey {
             owner,
@@ -143,7 +153,7 @@ impl<'a, T: Tables> Spending<'a, T> {
 
     /// The account of the VLAN.
     #[inline(always)]
-    fn group(&self) -> Option<Account<'a, T::BucketRef>> {
+    fn group(&self) -> Account<'a, T::BucketRef> {
         self.account(of_group(self.packet, self.lan), || BucketKey {
             subject: self.lan.vlan,
             kind: bucket_kind::GROUP,
@@ -182,12 +192,8 @@ impl<'a, T: Tables> Spending<'a, T> {
     }
 
     #[inline(always)]
-    fn admit<B: Deref<Target = Bucket>>(
-        &self,
-        account: Option<&Account<'_, B>>,
-        reason: DropReason,
-    ) -> Result<(), DropReason> {
-        let Some(Account { bucket, budget }) = account else {
+    fn admit<B: Deref<Target = Bucket>>(&self, account: &Account<'_, B>, reason: DropReason) -> Result<(), DropReason> {
+        let (Some(bucket), Some(budget)) = (&account.bucket, account.budget) else {
             return Ok(());
         };
         let (tick, now) = (self.tables.tick_nanos(), self.now);
@@ -200,8 +206,8 @@ impl<'a, T: Tables> Spending<'a, T> {
     }
 
     #[inline(always)]
-    fn charge<B: Deref<Target = Bucket>>(&self, account: Option<&Account<'_, B>>) {
-        let Some(Account { bucket, budget }) = account else {
+    fn charge<B: Deref<Target = Bucket>>(&self, account: &Account<'_, B>) {
+        let (Some(bucket), Some(budget)) = (&account.bucket, account.budget) else {
             return;
         };
         ratelimit::charge(&bucket.packets, budget.packets, self.now);

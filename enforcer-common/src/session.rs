@@ -102,18 +102,29 @@ impl Ruling {
     }
 }
 
-/// What the frame does to the flow tables if it passes.
-enum Effect<R> {
-    /// Nothing.
-    Nothing,
-    /// Enters a flow.
-    Open { source_low: bool, state: FlowState },
-    /// Moves a flow on.
-    Advance {
-        table: FlowTable,
-        flow: R,
-        direction: Direction,
-    },
+/// What the frame does to the flow tables if it passes: nothing, enter a flow, or move one on.
+///
+/// Fields that always have a value, and not an enum: the verifiers of kernels before 6.3 follow neither a tag that was
+/// kept on the stack, so that they would not know the flow for a pointer, nor a payload that was never written.
+struct Effect<R> {
+    /// The flow that it moves on, found in this table.
+    flow: Option<R>,
+    table: FlowTable,
+    /// Enters a flow, in this state.
+    opens: bool,
+    state: FlowState,
+    /// Its source is the lower end of the flow.
+    source_low: bool,
+}
+
+impl<R> Effect<R> {
+    const NOTHING: Self = Self {
+        flow: None,
+        table: FlowTable::Established,
+        opens: false,
+        source_low: false,
+        state: FlowState::Unanswered,
+    };
 }
 
 impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
@@ -121,7 +132,7 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
     #[inline(always)]
     pub(crate) fn decide(&self, keys: &mut Keys) -> Ruling {
         let (mut ruling, effect) = if matches!(self.packet.fragment, Fragment::Later) {
-            (self.follow(&mut keys.fragment), Effect::Nothing)
+            (self.follow(&mut keys.fragment), Effect::NOTHING)
         } else {
             self.whole(&mut keys.flow)
         };
@@ -135,7 +146,7 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
             let charge = Charge {
                 rule: ruling.rule,
                 answers: ruling.answers,
-                opens: matches!(effect, Effect::Open { .. }),
+                opens: effect.opens,
                 activity,
                 ..self.charge
             };
@@ -182,12 +193,12 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
     /// do nothing.
     #[inline(always)]
     fn activity(&self, effect: &Effect<T::FlowRef>, ruling: Ruling) -> (Activity, u32) {
-        match effect {
-            Effect::Open { .. } => (Activity::Enters, concurrency::entered(0, self.now)),
-            Effect::Advance { flow, direction, .. } if !ruling.answers => {
-                let after = conntrack::next(state_of(flow), *direction, self.packet);
+        match &effect.flow {
+            Some(flow) if !ruling.answers => {
+                let after = conntrack::next(state_of(flow), flow.direction(effect.source_low), self.packet);
                 concurrency::of_frame(flow, after, self.now)
             }
+            None if effect.opens => (Activity::Enters, concurrency::entered(0, self.now)),
             _ => (Activity::None, 0),
         }
     }
@@ -205,7 +216,7 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
     fn whole(&self, key: &mut FlowKey) -> (Ruling, Effect<T::FlowRef>) {
         let forward = self.forward(self.packet.ports());
         if !forward.permits() && quote::is_error(self.packet) {
-            return (self.related(key).unwrap_or(forward), Effect::Nothing);
+            return (self.related(key).unwrap_or(forward), Effect::NOTHING);
         }
         let stateless = self.tables.flags() & settings_flags::FLOWS == 0;
         // Without flows nothing tells an answer from a new session, so the rules of the other direction do not matter.
@@ -214,17 +225,17 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
             stateless || !(backward.permits() || backward.monitored)
         };
         if !forward.permits() && !self.lets_pass(forward) && hopeless() {
-            return (forward, Effect::Nothing);
+            return (forward, Effect::NOTHING);
         }
         if self.packet.protocol == protocol::TCP && !conntrack::is_sane(self.packet.tcp_flags) {
-            return (forward.refused_for(DropReason::TcpFlags), Effect::Nothing);
+            return (forward.refused_for(DropReason::TcpFlags), Effect::NOTHING);
         }
         if stateless {
-            return (forward, Effect::Nothing);
+            return (forward, Effect::NOTHING);
         }
         match conntrack::key(self.packet, self.lan, key) {
             Some(source_low) => self.track(key, source_low, forward),
-            None => (forward, Effect::Nothing),
+            None => (forward, Effect::NOTHING),
         }
     }
 
@@ -351,7 +362,7 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
         if conntrack::reopens(state_of(&flow), self.packet) {
             if !forward.permits() {
                 // Whoever may not open a session does not end one either.
-                return (forward, Effect::Nothing);
+                return (forward, Effect::NOTHING);
             }
             self.tables.remove_flow(table, key);
             return self.open(source_low, forward);
@@ -370,12 +381,18 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
                 return if own || self.lets_pass(forward) {
                     self.open(source_low, forward)
                 } else {
-                    (forward, Effect::Nothing)
+                    (forward, Effect::NOTHING)
                 };
             }
         }
         let answers = matches!(direction, Direction::Responder);
-        (ruling.in_flow(answers), Effect::Advance { table, flow, direction })
+        let effect = Effect {
+            flow: Some(flow),
+            table,
+            source_low,
+            ..Effect::NOTHING
+        };
+        (ruling.in_flow(answers), effect)
     }
 
     /// A flow that has not been idle for too long.
@@ -401,10 +418,18 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
         match conntrack::open(self.packet) {
             Opening::Flow(FlowState::PickedUp) if self.is_strict() && forward.permits() => {
                 let refused = forward.refused_for(DropReason::NoSession).at(Stage::Flow);
-                (refused, Effect::Nothing)
+                (refused, Effect::NOTHING)
             }
-            Opening::Flow(state) => (forward, Effect::Open { source_low, state }),
-            Opening::Alone => (forward, Effect::Nothing),
+            Opening::Flow(state) => {
+                let effect = Effect {
+                    opens: true,
+                    source_low,
+                    state,
+                    ..Effect::NOTHING
+                };
+                (forward, effect)
+            }
+            Opening::Alone => (forward, Effect::NOTHING),
         }
     }
 
@@ -417,28 +442,25 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
     /// Does to the flow tables what the frame does if it passes.
     #[inline(always)]
     fn commit(&self, key: &FlowKey, effect: Effect<T::FlowRef>, ruling: Ruling, counted: u32) {
-        match effect {
-            Effect::Nothing => {}
-            Effect::Open { source_low, state } => {
-                let generation = self.tables.generation();
-                let flow = Flow::new(
-                    state,
-                    source_low,
-                    ruling.rule,
-                    generation,
-                    ruling.refusal as u8,
-                    self.now,
-                );
-                flow.count(Direction::Initiator, self.packet.length);
+        if let Some(flow) = effect.flow {
+            if counted != 0 && counted != flow.counted.get() {
                 flow.counted.set(counted);
-                self.tables.insert_flow(FlowTable::HalfOpen, key, &flow);
             }
-            Effect::Advance { table, flow, direction } => {
-                if counted != 0 && counted != flow.counted.get() {
-                    flow.counted.set(counted);
-                }
-                self.advance(table, key, &flow, direction, ruling);
-            }
+            let direction = flow.direction(effect.source_low);
+            self.advance(effect.table, key, &flow, direction, ruling);
+        } else if effect.opens {
+            let generation = self.tables.generation();
+            let flow = Flow::new(
+                effect.state,
+                effect.source_low,
+                ruling.rule,
+                generation,
+                ruling.refusal as u8,
+                self.now,
+            );
+            flow.count(Direction::Initiator, self.packet.length);
+            flow.counted.set(counted);
+            self.tables.insert_flow(FlowTable::HalfOpen, key, &flow);
         }
     }
 

@@ -47,7 +47,8 @@ impl Frame for XdpFrame<'_> {
 
     #[inline(always)]
     fn read<const N: usize>(&self, at: u32) -> Option<[u8; N]> {
-        if at > MAX_OFFSET {
+        let at = settled(at);
+        if at > u64::from(MAX_OFFSET) {
             return None;
         }
         // Pointers, not integers: a sum of `usize`s compared with the end is refused as "pointer arithmetic on
@@ -83,6 +84,20 @@ extern "C" fn enforcer_mss(ctx: *mut xdp_md) -> i32 {
     };
     let ctx = XdpContext::new(ctx);
     announced_mss(&XdpFrame::new(&ctx), &scratch.packet, &scratch.walk).map_or(-1, i32::from)
+}
+
+/// An offset in a register of its own, so that the bound is checked on what is added to the packet pointer. Otherwise
+/// the compiler adds first and checks the summands, and only kernels since 6.12 put two and two together ("offset is
+/// outside of the packet").
+#[inline(always)]
+fn settled(at: u32) -> u64 {
+    let mut at = u64::from(at);
+    if !core::intrinsics::is_val_statically_known(at) {
+        // SAFETY: a copy of a register to itself (an empty line would be two line numbers for one instruction, which the
+        // kernel refuses): the compiler forgets where the value came from.
+        unsafe { core::arch::asm!("{0} = {0}", inout(reg) at, options(pure, nomem, nostack, preserves_flags)) };
+    }
+    at
 }
 
 /// Parses the frame into the scratch packet; returns the code of the drop reason.
