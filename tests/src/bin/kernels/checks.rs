@@ -26,7 +26,10 @@ pub(crate) fn loads() -> Result<String> {
 /// Every shape of frame gets its verdict. Seen: how many frames.
 pub(crate) fn verdicts() -> Result<String> {
     let tables = shapes::tables();
-    let mut kernel = Kernel::load(&tables, &shapes::ports())?;
+    let mut kernel = Kernel::load_with(&tables, &shapes::ports(), &shapes::accesses())?;
+    for (key, device, end) in shapes::bindings() {
+        kernel.bind(key, device, end)?;
+    }
     let mut frames = 0;
     for case in shapes::all() {
         for step in case.steps.iter().filter(|step| step.frame.len() >= SHORTEST) {
