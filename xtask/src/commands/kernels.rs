@@ -74,6 +74,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     judge(&reports)
 }
 
+#[expect(dead_code, reason = "joins the tests with the kernel program that loads on 6.1")]
 /// The selection of continuous integration; programs and controller are built.
 pub(crate) fn short(workspace: &Workspace) -> Result<()> {
     let reports = boot_all(workspace, &SHORT.map(String::from), true, false)?;

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: all checks and all tests. Continuous integration runs nothing else.
 
-use super::{build, check, kernels, setup};
+use super::{build, check, setup};
 use crate::helper;
 use crate::machine::{Local, Machine};
 use crate::process;
@@ -14,8 +14,7 @@ use std::process::Command;
 /// Run every check and every test, those in the kernel included
 ///
 /// Set-up, build, format, clippy, documentation, licences, the verifier's statistics, documentation tests, then all tests: in
-/// userspace, on the program in the kernel, and in network namespaces. The program is also booted on the oldest kernel
-/// that is supported and on the newest (see `kernels`). The kernel's part takes root: where this user is
+/// userspace, on the program in the kernel, and in network namespaces. The kernel's part takes root: where this user is
 /// not root, cargo starts the tests through sudo. Nothing is skipped: a kernel that refuses the program fails the run.
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -46,9 +45,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             steps.run("doc tests", || {
                 process::run(check::cargo(&workspace, "test").arg("--doc"))
             });
-        }
-        if arguments.words.is_empty() {
-            steps.run("kernels", || kernels::short(&workspace));
         }
         steps.run("tests", || {
             let mut tests = tests(&Local, &workspace, &arguments.words);
