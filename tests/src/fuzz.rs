@@ -135,7 +135,8 @@ pub fn policy(octets: &[u8]) {
     let started = Instant::now();
     match policy::load_texts([("policy.yaml".into(), text)]) {
         Ok(policy) => match policy::compile(&policy) {
-            Ok(tables) => assert_eq!(tables.rules.len(), policy.rules.len() + 1),
+            // A rule that others follow when it ends may have several records.
+            Ok(tables) => assert!(tables.rules.len() > policy.rules.len()),
             Err(findings) => shown(&findings),
         },
         Err(findings) => shown(&findings),

@@ -92,6 +92,10 @@ impl<'p> Aims<'p> {
             let address = match random.below(10) {
                 0..3 if !self.policy.devices.is_empty() => {
                     let device = random.pick(&self.policy.devices);
+                    if device.addresses.is_empty() {
+                        // It gets one by DHCP.
+                        continue;
+                    }
                     random.pick(&device.addresses)
                 }
                 3..6 => {
