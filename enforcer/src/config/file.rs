@@ -13,7 +13,7 @@ use super::management::ManagementFile;
 use super::pairs::{self, Wish};
 use super::tables::TablesFile;
 use super::timeouts::TimeoutsFile;
-use super::{Config, EventOutput, Events, OnNoPolicy, PortConfig, XdpMode};
+use super::{Config, EventOutput, Events, PortConfig, XdpMode};
 use crate::diagnostics::{Diagnostic, Location, quote};
 use crate::kernel::VlanSet;
 
@@ -28,7 +28,6 @@ struct ConfigFile {
     runtime_directory: Option<Spanned<String>>,
     pin_directory: Option<Spanned<String>>,
     keep_enforcing_on_exit: Option<bool>,
-    on_no_policy: Option<Spanned<String>>,
     #[serde(default)]
     metrics: MetricsFile,
     #[serde(default)]
@@ -133,7 +132,6 @@ impl Check<'_> {
             events: self.events(file.events),
             sizes: self.sizes(&file.tables),
             idle_seconds: self.idle_seconds(&file.timeouts),
-            on_no_policy: self.on_no_policy(file.on_no_policy.as_ref()),
             management: self.management(&file.management, &ports),
             ports,
         }
@@ -153,22 +151,6 @@ impl Check<'_> {
 
     fn path_or(&mut self, path: Option<Spanned<String>>, default: &str) -> PathBuf {
         path.map_or_else(|| default.into(), |path| self.path(path))
-    }
-
-    fn on_no_policy(&mut self, word: Option<&Spanned<String>>) -> OnNoPolicy {
-        match word.map(|word| (word, word.get_ref().as_str())) {
-            None | Some((_, "pass")) => OnNoPolicy::Pass,
-            Some((_, "drop")) => OnNoPolicy::Drop,
-            Some((word, other)) => {
-                let message = format!("{} is neither pass nor drop", quote(other));
-                self.wrong(
-                    word,
-                    message,
-                    "what becomes of VLANs of which no zone can be read, while there is no valid policy",
-                );
-                OnNoPolicy::Pass
-            }
-        }
     }
 
     fn metrics(&mut self, file: MetricsFile) -> Option<SocketAddr> {

@@ -42,22 +42,10 @@ pub struct Config {
     pub sizes: Sizes,
     /// Idle seconds after which a flow is forgotten, by the code of a `FlowState`.
     pub idle_seconds: [u32; 8],
-    /// What becomes of VLANs of which no zone can be read, while there is no valid policy.
-    pub on_no_policy: OnNoPolicy,
     /// Management access to the gateway: at most `enforcer_common::abi::ACCESSES`.
     pub management: Vec<Access>,
     /// The ports of the gateway, at least one.
     pub ports: Vec<PortConfig>,
-}
-
-/// What becomes of frames while there is no valid policy.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnNoPolicy {
-    /// They pass, and are counted as `would-drop`.
-    #[default]
-    Pass,
-    /// They are dropped.
-    Drop,
 }
 
 /// What becomes of events.

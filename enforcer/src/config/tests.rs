@@ -408,14 +408,3 @@ fn timeouts_are_taken_when_they_are_sane() {
         assert!(text.contains(part), "{part}: {text}");
     }
 }
-
-#[test]
-fn without_a_policy_frames_pass_unless_told_otherwise() {
-    assert_eq!(read(SMALL).unwrap().on_no_policy, OnNoPolicy::Pass);
-    assert_eq!(
-        read(&format!("on_no_policy = \"drop\"\n{SMALL}")).unwrap().on_no_policy,
-        OnNoPolicy::Drop
-    );
-    let text = findings(&format!("on_no_policy = \"deny\"\n{SMALL}"));
-    assert!(text.contains("neither pass nor drop"), "{text}");
-}
