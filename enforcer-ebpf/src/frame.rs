@@ -91,7 +91,11 @@ extern "C" fn enforcer_mss(ctx: *mut xdp_md) -> i32 {
 /// outside of the packet").
 #[inline(always)]
 fn settled(at: u32) -> u64 {
+    #[cfg(not(target_arch = "bpf"))]
+    let at = u64::from(at);
+    #[cfg(target_arch = "bpf")]
     let mut at = u64::from(at);
+    #[cfg(target_arch = "bpf")]
     if !core::intrinsics::is_val_statically_known(at) {
         // SAFETY: a copy of a register to itself (an empty line would be two line numbers for one instruction, which the
         // kernel refuses): the compiler forgets where the value came from.

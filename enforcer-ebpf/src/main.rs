@@ -3,7 +3,7 @@
 //! The engine decides; [`report`] is the one place where a decision becomes counters and events.
 #![no_std]
 #![no_main]
-#![feature(asm_experimental_arch, core_intrinsics)]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch, core_intrinsics))]
 #![allow(
     internal_features,
     reason = "`is_val_statically_known`, where a constant offset may stay one"
