@@ -1,7 +1,5 @@
 //! Options of a TCP header (RFC 9293, section 3.2).
 
-use core::hint::black_box;
-
 use crate::frame::Frame;
 use crate::packet::Packet;
 use crate::shared::Shared;
@@ -53,15 +51,13 @@ pub fn announced_mss<F: Frame + ?Sized>(frame: &F, packet: &Packet, walk: &Walk)
             walk.at.set(at + 1);
             continue;
         }
-        // Opaque to the compiler, which would otherwise read through the pointer of the last read, plus one: the verifier
-        // has not seen that compared with the end of the frame.
-        let [length] = frame.read::<1>(black_box(at + 1))?;
+        let [length] = frame.read::<1>(at + 1)?;
         let next = at + u32::from(length);
         if length < 2 || next > end {
             return None;
         }
         if kind == kind::MSS {
-            let mss = u32::from(u16::from_be_bytes(frame.read::<2>(black_box(at + 2))?));
+            let mss = u32::from(u16::from_be_bytes(frame.read::<2>(at + 2)?));
             if length != 4 {
                 return None;
             }

@@ -89,19 +89,22 @@ extern "C" fn enforcer_mss(ctx: *mut xdp_md) -> i32 {
 /// An offset in a register of its own, so that the bound is checked on what is added to the packet pointer. Otherwise
 /// the compiler adds first and checks the summands, and only kernels since 6.12 put two and two together ("offset is
 /// outside of the packet").
+#[cfg(target_arch = "bpf")]
 #[inline(always)]
 fn settled(at: u32) -> u64 {
-    #[cfg(not(target_arch = "bpf"))]
-    let at = u64::from(at);
-    #[cfg(target_arch = "bpf")]
     let mut at = u64::from(at);
-    #[cfg(target_arch = "bpf")]
     if !core::intrinsics::is_val_statically_known(at) {
         // SAFETY: a copy of a register to itself (an empty line would be two line numbers for one instruction, which the
         // kernel refuses): the compiler forgets where the value came from.
         unsafe { core::arch::asm!("{0} = {0}", inout(reg) at, options(pure, nomem, nostack, preserves_flags)) };
     }
     at
+}
+
+/// For the host's compiler, which only reads this for clippy.
+#[cfg(not(target_arch = "bpf"))]
+fn settled(at: u32) -> u64 {
+    u64::from(at)
 }
 
 /// Parses the frame into the scratch packet; returns the code of the drop reason.
