@@ -15,8 +15,8 @@ pub(super) fn run(argument: &ConfigArgument) -> Result<(), Exit> {
     privileges::check()?;
     let ports = match Pins::open(&config.pin_directory) {
         Err(Error::Locked(_)) => {
-            let answer = control::call(&config.runtime_directory, Verb::Detach)?;
-            let ports = answer["detached"].as_array().into_iter().flatten();
+            let ports = control::call(&config.runtime_directory, Verb::Detach)?;
+            let ports = ports.as_array().into_iter().flatten();
             ports.filter_map(Value::as_str).map(str::to_owned).collect()
         }
         Err(error) => return Err(error.into()),

@@ -16,8 +16,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Exit> {
     let config = arguments.config.load()?;
-    let answer = control::call(&config.runtime_directory, Verb::Devices)?;
-    let devices = &answer["devices"];
+    let devices = &control::call(&config.runtime_directory, Verb::Devices)?;
     match arguments.output {
         OutputFormat::Json => println!("{:#}", json!({"schema_version": 1, "devices": devices})),
         OutputFormat::Human => print!("{}", table(devices)),

@@ -4,7 +4,7 @@ use super::{ConfigArgument, Exit, status};
 use crate::control::{self, Verb};
 
 pub(super) fn run(argument: &ConfigArgument) -> Result<(), Exit> {
-    let answer = control::call(&argument.load()?.runtime_directory, Verb::Reload)?;
-    eprintln!("{}", status::summary(&answer["status"]));
+    let now = control::call(&argument.load()?.runtime_directory, Verb::Reload)?;
+    eprintln!("{}", status::summary(&now));
     Ok(())
 }

@@ -16,8 +16,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Exit> {
     let config = arguments.config.load()?;
-    let answer = control::call(&config.runtime_directory, Verb::Status)?;
-    let status = &answer["status"];
+    let status = &control::call(&config.runtime_directory, Verb::Status)?;
     match arguments.output {
         OutputFormat::Json => println!("{status:#}"),
         OutputFormat::Human => print(status),

@@ -36,11 +36,11 @@ pub enum CallError {
     },
 }
 
-/// Asks the controller and returns its answer, which says `"ok": true`.
+/// Asks the controller and returns the result of its answer.
 pub fn call(runtime_directory: &Path, request: Verb) -> Result<Value, CallError> {
     let path = socket_path(runtime_directory);
     let name = path.display().to_string();
-    let answer = converse(&path, request).map_err(|error| match error.kind() {
+    let mut answer = converse(&path, request).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => CallError::Absent(name.clone()),
         io::ErrorKind::PermissionDenied => CallError::Permission(name.clone()),
         _ => CallError::Broken {
@@ -49,7 +49,7 @@ pub fn call(runtime_directory: &Path, request: Verb) -> Result<Value, CallError>
         },
     })?;
     if answer["ok"] == true {
-        return Ok(answer);
+        return Ok(answer["result"].take());
     }
     Err(CallError::Refused(
         answer["error"]

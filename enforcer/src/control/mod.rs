@@ -13,10 +13,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::sync::oneshot;
 
-use crate::bindings::DeviceStatus;
-use crate::state::Status;
 pub use client::{CallError, call};
 pub use server::{bind, serve};
 
@@ -45,58 +44,48 @@ pub struct Request {
 }
 
 /// What to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verb {
-    /// Tell of the state.
+    /// Tell of the state. The result is a [`Status`](crate::state::Status).
     Status,
-    /// Tell of the devices and their addresses.
+    /// Tell of the devices and their addresses. The result is a list of [`DeviceStatus`](crate::bindings::DeviceStatus).
     Devices,
-    /// Read the policy anew and put it in force.
+    /// Read the policy anew and put it in force. The result is the new state.
     Reload,
-    /// Take the program off all ports, and end.
+    /// Take the program off all ports, and end. The result is the list of the ports.
     Detach,
 }
 
 impl Verb {
     /// Whether it changes anything.
-    fn is_mutating(self) -> bool {
+    fn is_mutating(&self) -> bool {
         !matches!(self, Self::Status | Self::Devices)
     }
 }
 
-/// What the controller answers.
+/// What the controller answers: what was asked for, or why not.
 #[derive(Clone, Debug, Serialize)]
 struct Answer {
     version: u32,
     ok: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<Status>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    devices: Option<Vec<DeviceStatus>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detached: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    result: Value,
 }
 
 impl Answer {
-    fn ok() -> Self {
+    fn new(result: Result<Value, String>) -> Self {
+        let (error, result) = match result {
+            Ok(result) => (None, result),
+            Err(error) => (Some(error), Value::Null),
+        };
         Self {
             version: VERSION,
-            ok: true,
-            error: None,
-            status: None,
-            devices: None,
-            detached: None,
-        }
-    }
-
-    fn error(error: impl Into<String>) -> Self {
-        Self {
-            ok: false,
-            error: Some(error.into()),
-            ..Self::ok()
+            ok: error.is_none(),
+            error,
+            result,
         }
     }
 }

@@ -7,6 +7,8 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::Path;
 use std::sync::Arc;
 
+use serde::Serialize;
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -64,13 +66,13 @@ pub async fn serve(listener: UnixListener, state: Arc<State>, commands: mpsc::Se
 async fn converse(stream: UnixStream, state: &State, commands: &mpsc::Sender<Command>) {
     let uid = stream.peer_cred().map(|peer| peer.uid());
     let mut stream = BufReader::new(stream);
-    let answer = match (timeout(CLIENT_TIMEOUT, read(&mut stream)).await, uid) {
+    let result = match (timeout(CLIENT_TIMEOUT, read(&mut stream)).await, uid) {
         (Ok(Ok(request)), Ok(uid)) => answer(&request, uid, state, commands).await,
-        (Ok(Err(error)), _) => Answer::error(error),
-        (Err(_), _) => Answer::error("the request did not arrive in time"),
-        (_, Err(error)) => Answer::error(format!("who asks is unknown: {error}")),
+        (Ok(Err(error)), _) => Err(error),
+        (Err(_), _) => Err("the request did not arrive in time".to_owned()),
+        (_, Err(error)) => Err(format!("who asks is unknown: {error}")),
     };
-    let Ok(mut line) = serde_json::to_vec(&answer) else {
+    let Ok(mut line) = serde_json::to_vec(&Answer::new(result)) else {
         return;
     };
     line.push(b'\n');
@@ -102,39 +104,28 @@ async fn read(stream: &mut BufReader<UnixStream>) -> Result<Request, String> {
     Ok(request)
 }
 
-async fn answer(request: &Request, uid: u32, state: &State, commands: &mpsc::Sender<Command>) -> Answer {
+async fn answer(request: &Request, uid: u32, state: &State, commands: &mpsc::Sender<Command>) -> Result<Value, String> {
     if request.request.is_mutating() {
         if uid != 0 && uid != rustix::process::geteuid().as_raw() {
-            return Answer::error(format!(
+            return Err(format!(
                 "uid {uid} may read the status, and nothing else: run it as root"
             ));
         }
         tracing::info!(uid, request = ?request.request, "asked through the control socket");
     }
     match request.request {
-        Verb::Status => Answer {
-            status: Some(state.status().clone()),
-            ..Answer::ok()
-        },
-        Verb::Devices => Answer {
-            devices: Some(state.bindings.devices()),
-            ..Answer::ok()
-        },
-        Verb::Reload => match ask(commands, Command::Reload).await {
-            Ok(()) => Answer {
-                status: Some(state.status().clone()),
-                ..Answer::ok()
-            },
-            Err(error) => Answer::error(error),
-        },
-        Verb::Detach => match ask(commands, Command::Detach).await {
-            Ok(ports) => Answer {
-                detached: Some(ports),
-                ..Answer::ok()
-            },
-            Err(error) => Answer::error(error),
-        },
+        Verb::Status => json(&*state.status()),
+        Verb::Devices => json(&state.bindings.devices()),
+        Verb::Reload => {
+            ask(commands, Command::Reload).await?;
+            json(&*state.status())
+        }
+        Verb::Detach => json(&ask(commands, Command::Detach).await?),
     }
+}
+
+fn json(result: &impl Serialize) -> Result<Value, String> {
+    serde_json::to_value(result).map_err(|error| error.to_string())
 }
 
 /// Hands a command to the controller and waits for its result.

@@ -46,15 +46,12 @@ async fn raw(folder: &TempDir, bytes: &[u8]) -> Value {
 }
 
 #[tokio::test]
-async fn the_status_comes_with_its_version() {
+async fn the_status_comes_with_the_version_of_its_shape() {
     let folder = served();
     let answer = ask(&folder, Verb::Status).await.unwrap();
-    assert_eq!(
-        (&answer["version"], &answer["status"]["schema_version"]),
-        (&json!(1), &json!(1))
-    );
-    assert_eq!(answer["status"]["ports"][1]["name"], "trunk1");
-    assert_eq!(answer["status"]["ready"], false);
+    assert_eq!(answer["schema_version"], 1);
+    assert_eq!(answer["ports"][1]["name"], "trunk1");
+    assert_eq!(answer["ready"], false);
 }
 
 #[tokio::test]
@@ -65,7 +62,7 @@ async fn a_refusal_reaches_the_caller_with_its_reason() {
         matches!(&error, CallError::Refused(text) if text.contains("10.0.0.1")),
         "{error}"
     );
-    assert_eq!(ask(&folder, Verb::Detach).await.unwrap()["detached"], json!(["trunk0"]));
+    assert_eq!(ask(&folder, Verb::Detach).await.unwrap(), json!(["trunk0"]));
 }
 
 #[tokio::test]
