@@ -1,5 +1,5 @@
-//! The programs of the `tests` package that `demo`, `verify` and `bench` start. They live there and not here, because
-//! they need the controller's crates, and xtask has to build in seconds on a clean checkout.
+//! The programs that `demo`, `verify` and `bench` start. They live in packages of their own and not here, because they need
+//! the controller's crates, and xtask has to build in seconds on a clean checkout.
 
 use crate::commands::{build, check, setup};
 use crate::machine::{Local, Machine};
@@ -9,6 +9,14 @@ use anyhow::{Context, Result};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+
+/// The package of a helper.
+fn package(helper: &str) -> &'static str {
+    match helper {
+        "bench" => "enforcer-bench",
+        _ => "enforcer-tests",
+    }
+}
 
 /// Builds all that a helper needs, then becomes it, as root: an interrupt goes to it alone, and its exit code is ours.
 pub(crate) fn become_helper(name: &str, arguments: &[String]) -> Result<()> {
@@ -25,7 +33,7 @@ pub(crate) fn become_helper(name: &str, arguments: &[String]) -> Result<()> {
 /// The command that builds and runs a helper in release mode.
 pub(crate) fn command(workspace: &Workspace, root: &Root, name: &str) -> Result<Command> {
     let mut run = check::cargo(workspace, "run");
-    run.args(["--release", "--package", "enforcer-tests", "--bin", name, "--"]);
+    run.args(["--release", "--package", package(name), "--bin", name, "--"]);
     root.apply(&mut run, &host(&Local)?);
     Ok(run)
 }

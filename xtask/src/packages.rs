@@ -17,9 +17,35 @@ const PROGRAMS: [(&str, &str); 7] = [
     ("storescp", "dcmtk"),
 ];
 
+/// Other packet filters, which `bench` compares with.
+const PEERS: [(&str, &str); 4] = [
+    ("nft", "nftables"),
+    ("iptables", "iptables"),
+    ("ipset", "ipset"),
+    ("xdp-filter", "xdp-tools"),
+];
+
+/// Installs the packet filters to compare with, as far as apt has them: `bench` says which it does without.
+pub(crate) fn peers(machine: &dyn Machine) {
+    let missing = lacking(machine, &PEERS);
+    if missing.is_empty() {
+        return;
+    }
+    refresh(machine);
+    for package in missing {
+        if let Err(error) = install(machine, &[package]) {
+            eprintln!("bench: goes on without: {error:#}");
+        }
+    }
+}
+
 /// Packages of which this machine lacks the program.
 pub(crate) fn missing(machine: &dyn Machine) -> Vec<String> {
-    let mut packages: Vec<_> = PROGRAMS
+    lacking(machine, &PROGRAMS)
+}
+
+fn lacking(machine: &dyn Machine, programs: &[(&str, &str)]) -> Vec<String> {
+    let mut packages: Vec<_> = programs
         .iter()
         .filter(|(program, _)| machine.program(program).is_none())
         .map(|(_, package)| (*package).to_owned())

@@ -1,25 +1,35 @@
-//! `cargo xtask bench`: what a frame costs.
+//! `cargo xtask bench`: how fast it is, beside what the kernel and other packet filters take for the same.
 
 use crate::helper;
+use crate::machine::Local;
+use crate::packages;
 use anyhow::Result;
 
-/// Measure what a frame costs, beside an empty program and an LPM look-up
+/// Measure how fast the enforcer is, beside the kernel's own look-ups and other packet filters
 ///
-/// Runs the shipped program with the reference policies through the kernel's own test run, a million frames a round, interleaved with
-/// the reference programs, so that a drifting clock speed hits all alike: read the ratios, not the nanoseconds. Kernel
-/// instructions a frame come from a hardware counter where the machine has one. Takes root (through sudo if need be).
+/// Parts: `frames` (what a frame costs, by the kernel's test runs), `throughput` (frames a second through veth, dropped and
+/// forwarded, beside nftables and iptables), `scale` (against the size of policy and tables), `limiter` (offered against
+/// passed), `control` (reloads under load, events), and `gate`, which compares what must not grow with bench/baseline.json.
+/// All but the gate by default, in under 25 minutes. Ratios are taken within rounds in which the cases take turns, so that a drifting
+/// clock speed hits all alike: read those, not the nanoseconds. Prints tables, writes target/bench/results.json and
+/// plots, and docs/performance.md. Installs the packet filters that it compares with. Takes root (through sudo if need be).
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  cargo xtask bench                        the table
-  cargo xtask bench -- --rounds 21         more rounds, for a noisy machine
-  cargo xtask bench -- --against old.o     another build of the kernel program beside this one")]
+  cargo xtask bench                                  all of it
+  cargo xtask bench frames limiter                   these parts; what others found before is kept
+  cargo xtask bench --quick                          fewer rounds and smaller policies: does it work?
+  cargo xtask bench frames --rounds 21               more rounds, for a noisy machine
+  cargo xtask bench frames --against old.o           another build of the kernel program beside this one
+  cargo xtask bench gate                             has the program grown?
+  cargo xtask bench gate --accept 'flows are IPv6'   it has, and this is why")]
 pub(crate) struct Arguments {
-    /// Arguments of the helper that measures
-    #[arg(last = true)]
+    /// Parts, and arguments of the helper that measures
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "PART")]
     rest: Vec<String>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    packages::peers(&Local);
     helper::become_helper("bench", &arguments.rest)
 }

@@ -13,7 +13,8 @@ use std::process::Command;
 
 /// Run every check and every test, those in the kernel included
 ///
-/// Set-up, build, format, clippy, documentation, licences, the verifier's statistics, documentation tests, then all tests: in
+/// Set-up, build, format, clippy, documentation, licences, the verifier's statistics, a short benchmark with
+/// its gate, documentation tests, then all tests: in
 /// userspace, on the program in the kernel, and in network namespaces. The kernel's part takes root: where this user is
 /// not root, cargo starts the tests through sudo. Nothing is skipped: a kernel that refuses the program fails the run.
 #[derive(clap::Args)]
@@ -41,6 +42,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             check::sources(&workspace, &mut steps);
             steps.run("verifier", || {
                 process::run(&mut helper::command(&workspace, &root, "verify")?)
+            });
+            steps.run("benchmark", || {
+                process::run(helper::command(&workspace, &root, "bench")?.args(["frames", "gate", "--quick"]))
             });
             steps.run("doc tests", || {
                 process::run(check::cargo(&workspace, "test").arg("--doc"))

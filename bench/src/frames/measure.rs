@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use aya::programs::{TestRun as _, TestRunOptions};
+use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::cases::Case;
-use crate::counter::Instructions;
+use super::counter::Instructions;
+use super::{Effort, cases::Case};
 
 /// What a case cost, a value a round.
 pub(crate) struct Series {
+    pub(crate) group: &'static str,
     pub(crate) name: String,
+    /// What the case costs without the program: the name of another case.
+    pub(crate) floor: &'static str,
     /// Nanoseconds a frame.
     pub(crate) nanos: Vec<f64>,
     /// Kernel instructions a frame; empty without the counter.
@@ -19,20 +22,23 @@ pub(crate) struct Series {
 }
 
 /// Measures all cases; an error when a program gives another answer than it should.
-pub(crate) fn measure(
-    cases: &[Case<'_>],
-    rounds: u32,
-    repeat: u32,
-    mut counter: Option<Instructions>,
-) -> Result<Vec<Series>> {
+pub(crate) fn measure(cases: &[Case<'_>], effort: Effort, mut counter: Option<Instructions>) -> Result<Vec<Series>> {
     let mut all: Vec<_> = cases.iter().map(Series::new).collect();
     for case in cases {
         // Warms the caches, and lets flows begin.
-        case.run(repeat / 10)?;
+        case.prepare()?;
+        case.run(effort.repeat / 10)?;
     }
-    for _ in 0..rounds {
+    for round in 0..effort.rounds {
+        eprintln!(
+            "bench: frames: round {} of {}, {} cases",
+            round + 1,
+            effort.rounds,
+            cases.len()
+        );
         for (case, series) in cases.iter().zip(&mut all) {
-            series.round(case, repeat, counter.as_mut())?;
+            case.prepare()?;
+            series.round(case, effort.repeat, counter.as_mut())?;
         }
     }
     Ok(all)
@@ -41,7 +47,9 @@ pub(crate) fn measure(
 impl Series {
     fn new(case: &Case<'_>) -> Self {
         Self {
+            group: case.group,
             name: case.name.clone(),
+            floor: case.floor(),
             nanos: Vec::new(),
             instructions: Vec::new(),
         }
@@ -62,31 +70,46 @@ impl Series {
 }
 
 impl Case<'_> {
+    /// Lets the frames come that have to come before, once each.
+    fn prepare(&self) -> Result<()> {
+        for frame in &self.before {
+            test_run(self.before_program.unwrap_or(self.program), frame, 1)
+                .with_context(|| format!("{}: the kernel does not run what comes before", self.name))?;
+        }
+        Ok(())
+    }
+
     /// Runs the program on its frame so many times. Nanoseconds of this thread's processor time: what others do meanwhile
     /// does not count. The kernel's own answer is cut to whole nanoseconds a frame.
     fn run(&self, repeat: u32) -> Result<f64> {
-        let options = TestRunOptions {
-            data_in: Some(&self.frame),
-            repeat,
-            ..TestRunOptions::new()
-        };
+        if let Some((reference, frames, next)) = &self.stream {
+            reference.stream(frames)?;
+            reference.next(next)?;
+        }
         let started = thread_nanos();
-        let outcome = self.program.test_run(options);
+        let answer = test_run(self.program, &self.frame, repeat);
         let nanos = thread_nanos() - started;
-        let outcome = outcome.with_context(|| format!("{}: the kernel does not run it", self.name))?;
+        let answer = answer.with_context(|| format!("{}: the kernel does not run it", self.name))?;
         ensure!(
-            outcome.return_value == self.answer,
-            "{}: the program answered {}, and not {}: programs and policies do not fit this benchmark",
+            self.answer.is_none_or(|expected| expected == answer),
+            "{}: the program answered {answer}, and not {:?}: programs and policies do not fit this benchmark",
             self.name,
-            outcome.return_value,
             self.answer
         );
         Ok(nanos)
     }
 }
 
+/// Runs a program; its last answer.
+pub(crate) fn test_run(program: &Xdp, frame: &[u8], repeat: u32) -> Result<u32> {
+    let mut options = TestRunOptions::new();
+    options.data_in = Some(frame);
+    options.repeat = repeat.max(1);
+    Ok(program.test_run(options)?.return_value)
+}
+
 /// Processor time of this thread, in nanoseconds.
-fn thread_nanos() -> f64 {
+pub(crate) fn thread_nanos() -> f64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::try_from(time).map_or(0.0, |time| time.as_secs_f64() * 1e9)
 }

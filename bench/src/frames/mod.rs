@@ -1,0 +1,61 @@
+//! What a frame costs: `BPF_PROG_TEST_RUN`.
+//!
+//! The kernel runs each program on one frame a million times a round, and the programs take turns, so that a machine that
+//! slows down does so for all of them. The caches are warm and the branches foreseen, for the references as for the enforcer:
+//! what counts is the ratio.
+
+mod cases;
+mod counter;
+mod gate;
+mod measure;
+mod peers;
+mod programs;
+mod report;
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::results::Outcome;
+pub(crate) use counter::Instructions;
+pub(crate) use gate::gate;
+
+/// How much to measure.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Effort {
+    pub(crate) rounds: u32,
+    /// Frames a round.
+    pub(crate) repeat: u32,
+}
+
+impl Effort {
+    pub(crate) const FULL: Self = Self {
+        rounds: 11,
+        repeat: 1_000_000,
+    };
+    pub(crate) const QUICK: Self = Self {
+        rounds: 3,
+        repeat: 100_000,
+    };
+}
+
+/// Measures all cases. `other` is another build of the kernel program to run beside the shipped one.
+pub(crate) fn run(effort: Effort, quick: bool, other: Option<&Path>) -> Result<Outcome> {
+    let mut outcome = Outcome {
+        how: format!(
+            "{} rounds of {} frames a case, cases in turn; nanoseconds are processor time of the measuring thread",
+            effort.rounds, effort.repeat
+        ),
+        ..Outcome::default()
+    };
+    let mut programs = programs::Programs::load(quick, other)?;
+    programs.peers(&mut outcome);
+    let cases = programs.cases()?;
+    let counter = Instructions::open();
+    if let Err(reason) = &counter {
+        outcome.skip("kernel instructions a frame", reason);
+    }
+    let all = measure::measure(&cases, effort, counter.ok())?;
+    report::report(&all, &mut outcome);
+    Ok(outcome)
+}
