@@ -157,7 +157,7 @@ pub fn rule<'t, T: Tables>(
 
 /// The rule itself, or what stands behind it when its time is over.
 #[inline(always)]
-fn in_force<T: Tables>(tables: &T, mut rule: u32, now: u64) -> Option<(u32, &Rule)> {
+pub fn in_force<T: Tables>(tables: &T, mut rule: u32, now: u64) -> Option<(u32, &Rule)> {
     for _ in 0..DEADLINES {
         let record = tables.rule(rule)?;
         if record.deadline == 0 || now < record.deadline {

@@ -5,8 +5,8 @@
 //! that every frame is decided under the generation at hand, and that a new deny stops an open session at once.
 
 use crate::abi::{
-    DEFAULT_RULE, Endpoint, Flow, FlowKey, FlowState, FragmentKey, FragmentRecord, Lan, NO_RULE, endpoint_flags, mode,
-    rule_flags, settings_flags,
+    DEFAULT_RULE, Endpoint, Flow, FlowKey, FlowState, FragmentKey, FragmentRecord, Lan, NO_RULE, Rule, endpoint_flags,
+    mode, rule_flags, settings_flags,
 };
 use crate::budget::{self, Charge};
 use crate::classify::{self, Service};
@@ -73,6 +73,26 @@ impl Ruling {
         answers: false,
         monitored: false,
     };
+
+    /// What a rule says to a packet that it matches.
+    #[inline(always)]
+    const fn by(rule: u32, record: &Rule) -> Self {
+        let refusal = if record.flags & rule_flags::ALLOW != 0 {
+            DropReason::None
+        } else if rule == DEFAULT_RULE {
+            DropReason::DefaultDeny
+        } else {
+            DropReason::DeniedByRule
+        };
+        Self {
+            rule,
+            refusal,
+            stage: Stage::Policy,
+            log: record.flags & rule_flags::LOG != 0,
+            answers: false,
+            monitored: record.flags & rule_flags::MONITOR != 0,
+        }
+    }
 
     const fn permits(self) -> bool {
         matches!(self.refusal, DropReason::None)
@@ -300,16 +320,22 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
         Some(self.settled(flow.rule.get(), refusal).in_flow(true))
     }
 
-    /// What an earlier frame of this generation was told. What a rule in monitor mode refused, it goes on to let pass.
+    /// What an earlier frame of this generation was told by `told`; or when that rule has ended meanwhile, what stands behind
+    /// it. What a rule in monitor mode refused, it goes on to let pass.
     #[inline(always)]
-    fn settled(&self, rule: u32, refusal: DropReason) -> Ruling {
+    fn settled(&self, told: u32, refusal: DropReason) -> Ruling {
+        let Some((rule, record)) = classify::in_force(self.tables, told, self.now) else {
+            return Ruling::DEFECT;
+        };
+        let ruling = Ruling::by(rule, record);
+        if rule != told {
+            return ruling;
+        }
         let by_rule = matches!(refusal, DropReason::DeniedByRule | DropReason::RuleLimit);
-        let record = self.tables.rule(rule);
         Ruling {
-            rule,
             refusal,
-            monitored: by_rule && record.is_some_and(|record| record.flags & rule_flags::MONITOR != 0),
-            ..Ruling::DEFECT
+            monitored: by_rule && ruling.monitored,
+            ..ruling
         }
     }
 
@@ -337,21 +363,7 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
         let Some((rule, record)) = classify::rule(self.tables, source, destination, service, self.now) else {
             return Ruling::DEFECT;
         };
-        let refusal = if record.flags & rule_flags::ALLOW != 0 {
-            DropReason::None
-        } else if rule == DEFAULT_RULE {
-            DropReason::DefaultDeny
-        } else {
-            DropReason::DeniedByRule
-        };
-        Ruling {
-            rule,
-            refusal,
-            stage: Stage::Policy,
-            log: record.flags & rule_flags::LOG != 0,
-            answers: false,
-            monitored: record.flags & rule_flags::MONITOR != 0,
-        }
+        Ruling::by(rule, record)
     }
 
     #[inline(always)]

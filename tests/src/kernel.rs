@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::{TestRun as _, TestRunOptions};
 use enforcer::kernel::{Generation, LoadOptions, PortSetup};
 use enforcer::policy::TableSet;
-use enforcer_common::abi::{Access, Binding, BindingKey, Counter, Event, settings_flags};
+use enforcer_common::abi::{Access, Binding, BindingKey, Counter, Event, Rule, settings_flags};
 
 use crate::lab::Namespace;
 
@@ -97,6 +97,13 @@ impl Kernel {
             reserved: 0,
         };
         Ok(bindings.insert(key, binding, 0)?)
+    }
+
+    /// Moves the end of a rule, in nanoseconds of the tick clock.
+    pub fn set_deadline(&mut self, rule: u32, deadline: u64) -> Result<()> {
+        let mut rules: Array<_, Rule> = Map::Array(self.generation.map("RULES")?).try_into()?;
+        let record = rules.get(&rule, 0)?;
+        Ok(rules.set(rule, Rule { deadline, ..record }, 0)?)
     }
 
     /// A map of counters, summed over the CPUs; indices that count nothing are left out.

@@ -7,12 +7,14 @@ mod budgets;
 mod found;
 mod fragments;
 mod guards;
+mod in_kernel;
 mod inline;
 mod links;
 mod parses;
 mod sessions;
 mod words;
 
+pub use in_kernel::InKernel;
 pub use words::{accesses, bindings};
 
 use std::path::PathBuf;
@@ -59,8 +61,22 @@ pub struct Step {
     pub ifindex: u32,
     /// Its octets.
     pub frame: Frame,
+    /// The rule [`ENDING`] is over by now.
+    pub ended: bool,
     /// The outcome.
     pub expected: Expected,
+}
+
+/// The rule that comes to its end within a case.
+pub const ENDING: &str = "ending";
+/// When it ends, in nanoseconds of the clock of the userspace engine.
+const END: u64 = 1000;
+
+impl Step {
+    /// When the frame comes, in nanoseconds of the clock of the userspace engine.
+    pub const fn time(&self) -> u64 {
+        if self.ended { END } else { 1 }
+    }
 }
 
 /// A named sequence of frames.
@@ -84,6 +100,7 @@ fn sequence(name: &'static str, frames: impl IntoIterator<Item = (Frame, Expecte
         .map(|(frame, expected)| Step {
             ifindex: TRUNK,
             frame,
+            ended: false,
             expected,
         })
         .collect();
@@ -94,6 +111,12 @@ impl Case {
     /// The same by another interface.
     fn on(mut self, ifindex: u32) -> Self {
         self.steps.iter_mut().for_each(|step| step.ifindex = ifindex);
+        self
+    }
+
+    /// The same; the rule [`ENDING`] ends after so many frames.
+    fn ending_after(mut self, frames: usize) -> Self {
+        self.steps.iter_mut().skip(frames).for_each(|step| step.ended = true);
         self
     }
 }
@@ -178,10 +201,12 @@ pub fn tables() -> TableSet {
     let policy = policy::load(&[PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/shapes")]);
     let policy = policy.unwrap_or_else(|findings| panic!("{findings}"));
     let mut tables = policy::compile(&policy).unwrap_or_else(|findings| panic!("{findings}"));
-    // The compiler leaves out what has ended already, so this rule ends after it.
+    // The compiler leaves out what has ended already, so these rules end after it.
     for (rule, name) in tables.rules.iter_mut().zip(&tables.names.rules) {
-        if name.name == "ended" {
-            rule.deadline = 1;
+        match &*name.name {
+            "ended" => rule.deadline = 1,
+            ENDING => rule.deadline = END,
+            _ => {}
         }
     }
     tables

@@ -8,7 +8,7 @@ use enforcer::policy::TableSet;
 use enforcer_common::abi::{Counter, NO_RULE, REASONS};
 use enforcer_common::verdict::{DropReason, Stage, Verdict};
 use enforcer_tests::kernel::{Kernel, SHORTEST, action};
-use enforcer_tests::shapes::{self, Expected};
+use enforcer_tests::shapes::{self, Expected, InKernel};
 
 fn engine(tables: &TableSet) -> Engine {
     let entries: Vec<_> = shapes::ports()
@@ -42,7 +42,7 @@ fn the_engine_gives_every_shape_its_verdict() {
     let mut wrong = Vec::new();
     for case in shapes::all() {
         for (index, step) in case.steps.iter().enumerate() {
-            let (decision, _) = engine.decide(&step.frame, step.ifindex, 1);
+            let (decision, _) = engine.decide(&step.frame, step.ifindex, step.time());
             let Expected {
                 verdict,
                 reason,
@@ -112,13 +112,8 @@ fn the_shapes_reach_every_outcome() {
 /// Pitfall 12: the tracer of policies disagreed with the data path. Here it is the data path.
 #[test]
 fn the_kernel_program_agrees_in_everything() {
-    let tables = shapes::tables();
-    let engine = engine(&tables);
-    let mut kernel = Kernel::load_with(&tables, &shapes::ports(), &shapes::accesses())
-        .expect("the kernel takes the program: this test wants root");
-    for (key, device, end) in shapes::bindings() {
-        kernel.bind(key, device, end).expect("a binding");
-    }
+    let mut kernel = InKernel::load().expect("the kernel takes the program: this test wants root");
+    let engine = engine(&kernel.tables);
     let mut wrong = Vec::new();
     let mut count = Counts::default();
     for case in shapes::all() {
@@ -126,8 +121,8 @@ fn the_kernel_program_agrees_in_everything() {
             if step.frame.len() < SHORTEST {
                 continue;
             }
-            let (decision, packet) = engine.decide(&step.frame, step.ifindex, 1);
-            let (action, event) = kernel.run(&step.frame, step.ifindex).expect("a test run");
+            let (decision, packet) = engine.decide(&step.frame, step.ifindex, step.time());
+            let (action, event) = kernel.run(step).expect("a test run");
             let expected_action = match (decision.verdict, decision.peer) {
                 (Verdict::Drop, _) => action::DROP,
                 (_, 0) => action::PASS,
@@ -142,11 +137,11 @@ fn the_kernel_program_agrees_in_everything() {
                     index + 1
                 ));
             }
-            count.add(&tables, &decision, packet.length);
+            count.add(&kernel.tables, &decision, packet.length);
         }
     }
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
-    count.compare(&kernel);
+    count.compare(&kernel.kernel);
 }
 
 /// The counters that the kernel program must have kept.

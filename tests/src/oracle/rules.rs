@@ -31,9 +31,19 @@ pub(super) struct Ruling<'p> {
     pub(super) answers: bool,
     /// The rule is in monitor mode, and it is the rule that refuses.
     pub(super) monitored: bool,
+    /// The question; none, where the rules were not asked.
+    pub(super) question: Option<Question>,
 }
 
-impl Ruling<'_> {
+/// Who wants what of whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Question {
+    source: Resident,
+    destination: Resident,
+    wanted: Wanted,
+}
+
+impl<'p> Ruling<'p> {
     pub(super) fn permits(&self) -> bool {
         self.refusal == DropReason::None
     }
@@ -46,6 +56,20 @@ impl Ruling<'_> {
             monitored: false,
             ..self
         }
+    }
+
+    /// The same, as long as its rule has not ended; then what the rules say instead.
+    pub(super) fn still(self, policy: &'p ValidPolicy, now: u64) -> Self {
+        let Some(Question {
+            source,
+            destination,
+            wanted,
+        }) = self.question
+        else {
+            return self;
+        };
+        let instead = ruling(policy, &source, &destination, wanted, now);
+        if instead.rule == self.rule { self } else { instead }
     }
 
     /// The same, settled by what is known of a flow or a first fragment.
@@ -81,7 +105,14 @@ pub(super) fn ruling<'p>(
         Some((rank, rule))
     });
     let best = ranked.max_by(|(a, _), (b, _)| a.cmp(b)).map(|(_, rule)| rule);
-    best.map_or(DEFAULT, of)
+    Ruling {
+        question: Some(Question {
+            source: *source,
+            destination: *destination,
+            wanted,
+        }),
+        ..best.map_or(DEFAULT, of)
+    }
 }
 
 /// Nothing matches.
@@ -92,6 +123,7 @@ pub(super) const DEFAULT: Ruling<'static> = Ruling {
     stage: Stage::Policy,
     answers: false,
     monitored: false,
+    question: None,
 };
 
 fn of(rule: &Rule) -> Ruling<'_> {
@@ -105,6 +137,7 @@ fn of(rule: &Rule) -> Ruling<'_> {
         stage: Stage::Policy,
         answers: false,
         monitored: rule.monitor,
+        question: None,
     }
 }
 

@@ -284,7 +284,7 @@ impl<'p> Oracle<'p> {
         let about = Frame { ip, ..*frame };
         let (index, _) = self.flow_of(&about, from, to)?;
         let flow = &self.flows[index];
-        (flow.generation == self.generation).then_some(flow.ruling.known())
+        (flow.generation == self.generation).then(|| flow.ruling.still(self.policy, frame.now).known())
     }
 
     /// Remembers a first fragment.
@@ -317,6 +317,7 @@ impl<'p> Oracle<'p> {
             stage: Stage::Flow,
             answers: false,
             monitored: false,
+            question: None,
         };
         let protocol = frame.ip.source.is_ipv4().then(|| frame.ip.protocol());
         let ends = (frame.ip.source, frame.ip.destination);
@@ -331,7 +332,7 @@ impl<'p> Oracle<'p> {
             return refused(DropReason::OverlappingFragment);
         }
         if first.generation == self.generation {
-            return first.ruling.known();
+            return first.ruling.still(self.policy, frame.now).known();
         }
         // The policy has changed since.
         let ruling = match first.service {

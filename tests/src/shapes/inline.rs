@@ -33,6 +33,7 @@ fn across() -> Vec<Case> {
         .build();
     let step = |ifindex, frame: &Frame, expected| Step {
         ifindex,
+        ended: false,
         frame: frame.clone(),
         expected,
     };

@@ -6,9 +6,10 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use enforcer::kernel::{Generation, LoadOptions, PortSetup};
 use enforcer_common::abi::NO_RULE;
-use enforcer_tests::kernel::{Kernel, SHORTEST};
+use enforcer_tests::kernel::SHORTEST;
 use enforcer_tests::lab::crossing::{Crossing, policy};
 use enforcer_tests::lab::{Enforcer, enforcer as controller};
+use enforcer_tests::shapes::InKernel;
 use enforcer_tests::{reference, shapes};
 
 /// Policies that are swapped in while frames flow.
@@ -25,19 +26,15 @@ pub(crate) fn loads() -> Result<String> {
 
 /// Every shape of frame gets its verdict. Seen: how many frames.
 pub(crate) fn verdicts() -> Result<String> {
-    let tables = shapes::tables();
-    let mut kernel = Kernel::load_with(&tables, &shapes::ports(), &shapes::accesses())?;
-    for (key, device, end) in shapes::bindings() {
-        kernel.bind(key, device, end)?;
-    }
+    let mut kernel = InKernel::load()?;
     let mut frames = 0;
     for case in shapes::all() {
         for step in case.steps.iter().filter(|step| step.frame.len() >= SHORTEST) {
-            let (_, event) = kernel.run(&step.frame, step.ifindex)?;
+            let (_, event) = kernel.run(step)?;
             let rule = if event.rule == NO_RULE {
                 ""
             } else {
-                &tables.names.rules[event.rule as usize].name
+                &kernel.tables.names.rules[event.rule as usize].name
             };
             let got = (event.verdict, event.reason, event.stage, rule);
             let expected = step.expected;
