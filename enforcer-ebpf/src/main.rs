@@ -53,6 +53,8 @@ pub fn enforcer(ctx: XdpContext) -> u32 {
         progress,
     );
     let decision = &progress.decision;
+    // Read again, which takes no room on the stack meanwhile.
+    let ifindex = ctx.ingress_ifindex() as u32;
     report::report(decision, packet, ifindex, now);
     if decision.lease && decision.verdict as u8 != Verdict::Drop as u8 {
         lease::tell(&ctx, ifindex);
