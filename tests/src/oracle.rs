@@ -10,9 +10,11 @@
 //! guard.rs     who speaks for whom
 //! rules.rs     which rule settles a pair and a service
 //! session.rs   flows, fragments, ICMP errors; state.rs: the life of a flow
+//! budget.rs    whose limits a frame comes under, and whether it fits
 //! service.rs   which flow and service a packet is about; options.rs: what a TCP header announces
 //! ```
 
+mod budget;
 mod guard;
 pub mod options;
 mod parse;
@@ -30,10 +32,11 @@ use enforcer::policy::valid::{GuardMode, Mode, UNKNOWN, ValidPolicy};
 use enforcer_common::abi::control;
 use enforcer_common::verdict::{DropReason, Stage, Verdict};
 
+use budget::{Ledger, Paid, Step};
 pub use options::TcpOption;
 pub use place::{Place, owner};
 pub use sent::{About, Arp, Content, Control, Damage, Ip, Neighbour, Part, Quote, Sent, Transport};
-use session::{Flow, Fragments};
+use session::{Crossing, Flow, Fragments};
 
 /// What must become of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +62,9 @@ pub struct Oracle<'p> {
     generation: u32,
     flows: Vec<Flow<'p>>,
     fragments: Fragments<'p>,
+    ledger: Ledger,
+    /// Flows that were opened so far.
+    opened: usize,
 }
 
 /// What is known about a frame that is not decided yet. Refusals say `Err`.
@@ -95,6 +101,8 @@ impl<'p> Oracle<'p> {
             generation: 1,
             flows: Vec::new(),
             fragments: Fragments::new(),
+            ledger: Ledger::default(),
+            opened: 0,
         }
     }
 
@@ -104,8 +112,8 @@ impl<'p> Oracle<'p> {
         self.generation += 1;
     }
 
-    /// Decides a frame at a time, in nanoseconds.
-    pub fn decide(&mut self, sent: &Sent, now: u64) -> Outcome<'p> {
+    /// Decides a frame of so many octets at a time, in nanoseconds.
+    pub fn decide(&mut self, sent: &Sent, octets: usize, now: u64) -> Outcome<'p> {
         let mut way = Way {
             stage: Stage::Parse,
             rule: "",
@@ -114,7 +122,7 @@ impl<'p> Oracle<'p> {
             log: false,
             noted: DropReason::None,
         };
-        let (verdict, reason) = match self.stages(sent, now, &mut way) {
+        let (verdict, reason) = match self.stages(sent, octets, now, &mut way) {
             Ok(()) if way.noted != DropReason::None => (Verdict::WouldDrop, way.noted),
             Ok(()) => (Verdict::Pass, DropReason::None),
             Err(reason) if way.monitored => (Verdict::WouldDrop, reason),
@@ -130,7 +138,7 @@ impl<'p> Oracle<'p> {
         }
     }
 
-    fn stages(&mut self, sent: &Sent, now: u64, way: &mut Way<'p>) -> Result<(), DropReason> {
+    fn stages(&mut self, sent: &Sent, octets: usize, now: u64, way: &mut Way<'p>) -> Result<(), DropReason> {
         // A port in monitor mode drops nothing, and neither does a VLAN whose zones are all in monitor mode.
         let port = self.ports.iter().find(|port| port.ifindex == sent.ifindex);
         let port = port.ok_or(DropReason::UnknownPort)?;
@@ -155,34 +163,68 @@ impl<'p> Oracle<'p> {
             };
         }
         let place = place?;
-        let ip = match &sent.content {
-            Content::Arp(arp) => return way.watch(place.guards().arp, guard::arp(&place, arp, sent.source_mac)),
+        let (guard, finding) = match &sent.content {
+            Content::Arp(arp) => (place.guards().arp, guard::arp(&place, arp, sent.source_mac)),
             Content::Ip(ip) if guard::is_router_advertisement(ip) => {
-                return way.watch(place.guards().router, guard::router(&place, sent.source_mac));
+                (place.guards().router, guard::router(&place, sent.source_mac))
             }
             Content::Ip(ip) if guard::is_neighbour_discovery(ip) => {
-                return way.watch(place.guards().neighbour, guard::neighbour(&place, ip, sent.source_mac));
+                let finding = guard::neighbour(&place, ip, sent.source_mac);
+                (place.guards().neighbour, finding)
             }
-            Content::Ip(ip) => ip,
+            Content::Ip(ip) => return self.packet(sent, ip, &place, port.monitor, octets, now, way),
             Content::Other(_) | Content::Control(_) => return Err(DropReason::EtherType),
         };
+        way.watch(guard, finding)?;
+        let paid = Paid {
+            octets,
+            step: Step::Nothing,
+            flow: 0,
+            now,
+        };
+        let limits = budget::group_limit(&place, is_to_group(sent));
+        self.ledger
+            .pay(&limits, paid)
+            .inspect_err(|_| way.stage = Stage::Budget)
+    }
 
+    /// A packet that is no address resolution: source, rules and flows, limits.
+    #[allow(clippy::too_many_arguments, reason = "the second half of `stages`")]
+    fn packet(
+        &mut self,
+        sent: &Sent,
+        ip: &Ip,
+        place: &Place<'p>,
+        port_monitor: bool,
+        octets: usize,
+        now: u64,
+        way: &mut Way<'p>,
+    ) -> Result<(), DropReason> {
         way.stage = Stage::Source;
         let source = place.resident(ip.source);
         let destination = place.resident(ip.destination);
         guard::source_is_possible(ip.source)?;
-        way.watch(place.guards().source, guard::source(&place, ip.source, sent.source_mac))?;
+        way.watch(place.guards().source, guard::source(place, ip.source, sent.source_mac))?;
         if guard::is_dhcp_server_message(ip) {
-            way.watch(place.guards().dhcp, guard::dhcp(&place, ip.source, sent.source_mac))?;
+            way.watch(place.guards().dhcp, guard::dhcp(place, ip.source, sent.source_mac))?;
         }
         if guard::is_redirect(ip) {
-            way.watch(place.guards().router, guard::router(&place, sent.source_mac))?;
+            way.watch(place.guards().router, guard::router(place, sent.source_mac))?;
         }
 
         way.stage = Stage::Policy;
         way.zone = source.zone;
-        way.monitored = port.monitor || !self.pair_enforces(&place, source.zone, destination.zone);
-        let ruling = self.session(ip, &place, &source, &destination, way.monitored, now);
+        way.monitored = port_monitor || !self.pair_enforces(place, source.zone, destination.zone);
+        let ruling = self.session(&Crossing {
+            ip,
+            place,
+            source: &source,
+            destination: &destination,
+            monitored: way.monitored,
+            to_group: is_to_group(sent),
+            octets,
+            now,
+        });
         way.rule = ruling.rule;
         way.log = ruling.log;
         way.stage = ruling.stage;
@@ -202,6 +244,11 @@ impl<'p> Oracle<'p> {
         }
         modes.contains(&Some(Mode::Enforce))
     }
+}
+
+/// To a group of stations.
+fn is_to_group(sent: &Sent) -> bool {
+    sent.destination_mac[0] & 1 == 1
 }
 
 fn bit_of(kind: Control) -> u16 {

@@ -4,6 +4,7 @@
 //! the oracle, and as octets ([`frame`]), for the engine. Everything follows from a seed.
 
 mod aims;
+mod limits;
 mod policy;
 mod rng;
 mod traffic;
@@ -16,6 +17,7 @@ use enforcer_common::abi::control;
 
 use crate::packet::Mac;
 
+pub use limits::{per_hour, without_limits};
 pub use policy::text;
 pub use rng::Random;
 pub use traffic::{Step, Traffic};

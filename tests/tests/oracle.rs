@@ -92,7 +92,7 @@ fn the_kernel_program_agrees_with_the_engine() {
     let mut coverage = Coverage::default();
     // A load takes a second or two, a frame microseconds.
     for seed in seeds(12) {
-        let round = Round::new(seed);
+        let round = Round::new(seed).with_slow_limits();
         let steps = round.steps(3 * FRAMES);
         coverage.extend(round.agreed_in_kernel(&steps));
     }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use enforcer::kernel::PortSetup;
-use enforcer::policy::valid::{Guards, Mode, SELF, UNKNOWN, ValidPolicy, VlanId};
+use enforcer::policy::valid::{Guards, Limit, Mode, SELF, UNKNOWN, ValidPolicy, VlanId};
 use enforcer_common::verdict::DropReason;
 use ipnetwork::IpNetwork;
 
@@ -68,12 +68,27 @@ impl<'p> Place<'p> {
 
     /// Where the addresses of a packet mean what they mean.
     pub(super) fn space(&self, ip: &Ip) -> Space {
-        let only_here = |address: IpAddr| match address {
+        let here = self.only_here(ip.source).or(self.only_here(ip.destination));
+        (self.realm(), here)
+    }
+
+    /// The VLAN, for an address that every VLAN has.
+    pub(super) fn only_here(&self, address: IpAddr) -> Option<VlanId> {
+        let only_here = match address {
             IpAddr::V4(four) => four.is_unspecified() || four.is_link_local(),
             IpAddr::V6(six) => six.is_unspecified() || six.is_unicast_link_local(),
         };
-        let here = only_here(ip.source) || only_here(ip.destination);
-        (self.realm(), here.then_some(self.vlan))
+        only_here.then_some(self.vlan)
+    }
+
+    /// The tags.
+    pub(super) fn vlan(&self) -> VlanId {
+        self.vlan
+    }
+
+    /// The limit of frames to groups, which its zones have in common.
+    pub(super) fn broadcast(&self) -> Limit {
+        self.policy.zones[self.zones[0]].broadcast
     }
 
     /// The number of the address space.

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use enforcer_common::verdict::{DropReason, Stage};
 
+use super::budget::{Paid, Step};
 use super::options::announced;
 use super::place::{Place, Resident, Space, is_group};
 use super::rules::{self, Ruling, Wanted};
@@ -19,6 +20,8 @@ const FRAGMENT_SECONDS: u64 = 30;
 /// A session, seen from whom it was opened by.
 #[derive(Clone, Debug)]
 pub(super) struct Flow<'p> {
+    /// Flows are numbered as they are opened.
+    number: usize,
     space: Space,
     protocol: u8,
     initiator: End,
@@ -48,16 +51,19 @@ pub(super) struct Leader<'p> {
 }
 
 /// A frame between two residents.
-struct Frame<'f> {
-    ip: &'f Ip,
-    place: &'f Place<'f>,
-    source: &'f Resident,
-    destination: &'f Resident,
-    monitored: bool,
-    now: u64,
+pub(super) struct Crossing<'f> {
+    pub(super) ip: &'f Ip,
+    pub(super) place: &'f Place<'f>,
+    pub(super) source: &'f Resident,
+    pub(super) destination: &'f Resident,
+    pub(super) monitored: bool,
+    /// To a group of stations.
+    pub(super) to_group: bool,
+    pub(super) octets: usize,
+    pub(super) now: u64,
 }
 
-impl Frame<'_> {
+impl Crossing<'_> {
     fn space(&self) -> Space {
         self.place.space(self.ip)
     }
@@ -77,41 +83,63 @@ enum Effect {
 
 impl<'p> Oracle<'p> {
     /// Rules and flows, and then what a permitted frame may still be refused for.
-    pub(super) fn session(
-        &mut self,
-        ip: &Ip,
-        place: &Place<'_>,
-        source: &Resident,
-        destination: &Resident,
-        monitored: bool,
-        now: u64,
-    ) -> Ruling<'p> {
-        let frame = Frame {
-            ip,
-            place,
-            source,
-            destination,
-            monitored,
-            now,
-        };
+    pub(super) fn session(&mut self, frame: &Crossing<'_>) -> Ruling<'p> {
+        let ip = frame.ip;
         let (mut ruling, effect) = match ip.part {
-            Part::Later { id, offset, .. } => (self.follow(&frame, id, usize::from(offset)), Effect::Nothing),
-            Part::Whole | Part::First(_) => self.whole(&frame),
+            Part::Later { id, offset, .. } => (self.follow(frame, id, usize::from(offset)), Effect::Nothing),
+            Part::Whole | Part::First(_) => self.whole(frame),
         };
-        if ruling.permits() && self.has_small_mss(&frame) {
+        if ruling.permits() && self.has_small_mss(frame) {
             ruling = ruling.refused(DropReason::SmallMss, Stage::Budget);
         }
+        if ruling.permits()
+            && let Err(reason) = self.pay(frame, &effect, &ruling)
+        {
+            // The rule's own limit is as much in monitor mode as the rule is.
+            let monitored = ruling.monitored && reason == DropReason::RuleLimit;
+            ruling = Ruling {
+                monitored,
+                ..ruling.refused(reason, Stage::Budget)
+            };
+        }
         if ruling.permits() || frame.lets_pass(&ruling) {
-            self.commit(&frame, &effect, ruling);
+            self.commit(frame, &effect, ruling);
             if let Part::First(id) = ip.part {
-                self.lead(&frame, id, ruling);
+                self.lead(frame, id, ruling);
             }
         }
         ruling
     }
 
+    /// Charges a permitted frame to everybody whose limits it comes under.
+    fn pay(&mut self, frame: &Crossing<'_>, effect: &Effect, ruling: &Ruling<'p>) -> Result<(), DropReason> {
+        let (step, flow) = match *effect {
+            Effect::Open { .. } => (Step::Opens, self.opened + 1),
+            Effect::Advance {
+                index,
+                by_initiator: true,
+            } => {
+                let flow = &self.flows[index];
+                if is_over(next(flow.state, true, frame.ip)) {
+                    (Step::Closes, flow.number)
+                } else {
+                    (Step::GoesOn, flow.number)
+                }
+            }
+            _ => (Step::Nothing, 0),
+        };
+        let paid = Paid {
+            octets: frame.octets,
+            step,
+            flow,
+            now: frame.now,
+        };
+        let limits = self.limits(ruling, frame.place, [frame.source, frame.destination], frame.to_group);
+        self.ledger.pay(&limits, paid)
+    }
+
     /// A SYN, or the answer to one, that announces less than the receiver is protected from.
-    fn has_small_mss(&self, frame: &Frame<'_>) -> bool {
+    fn has_small_mss(&self, frame: &Crossing<'_>) -> bool {
         let Transport::Tcp { flags, options, .. } = &frame.ip.transport else {
             return false;
         };
@@ -129,7 +157,7 @@ impl<'p> Oracle<'p> {
         least > 0 && announced(options, default).is_none_or(|mss| mss < least)
     }
 
-    fn whole(&mut self, frame: &Frame<'_>) -> (Ruling<'p>, Effect) {
+    fn whole(&mut self, frame: &Crossing<'_>) -> (Ruling<'p>, Effect) {
         let ip = frame.ip;
         let asked = rules::ruling(self.policy, frame.source, frame.destination, asked_for(ip), frame.now);
         let answered = self.answer(frame, answered_by(ip));
@@ -152,7 +180,7 @@ impl<'p> Oracle<'p> {
     }
 
     /// The rule for the session that a frame would be the answer in.
-    fn answer(&self, frame: &Frame<'_>, service: Option<Wanted>) -> Ruling<'p> {
+    fn answer(&self, frame: &Crossing<'_>, service: Option<Wanted>) -> Ruling<'p> {
         service.map_or(rules::DEFAULT, |service| {
             rules::ruling(self.policy, frame.destination, frame.source, service, frame.now)
         })
@@ -160,7 +188,7 @@ impl<'p> Oracle<'p> {
 
     fn track(
         &mut self,
-        frame: &Frame<'_>,
+        frame: &Crossing<'_>,
         from: End,
         to: End,
         asked: Ruling<'p>,
@@ -197,7 +225,7 @@ impl<'p> Oracle<'p> {
     }
 
     /// Does to the flows what a frame does that passes.
-    fn commit(&mut self, frame: &Frame<'_>, effect: &Effect, ruling: Ruling<'p>) {
+    fn commit(&mut self, frame: &Crossing<'_>, effect: &Effect, ruling: Ruling<'p>) {
         let now = frame.now;
         match *effect {
             Effect::Nothing => {}
@@ -205,7 +233,9 @@ impl<'p> Oracle<'p> {
                 // Flows that are forgotten make room.
                 self.flows
                     .retain(|flow| now.saturating_sub(flow.seen) <= flow.state.patience() * SECOND);
+                self.opened += 1;
                 self.flows.push(Flow {
+                    number: self.opened,
                     space: frame.space(),
                     protocol: frame.ip.protocol(),
                     initiator: from,
@@ -229,7 +259,7 @@ impl<'p> Oracle<'p> {
 
     /// The flow between two ends that has not been idle for too long, and whether the first end opened it. The answers
     /// of ICMP echo are a message of their own, so a request never belongs to the flow of the other side's.
-    fn flow_of(&self, frame: &Frame<'_>, from: End, to: End) -> Option<(usize, bool)> {
+    fn flow_of(&self, frame: &Crossing<'_>, from: End, to: End) -> Option<(usize, bool)> {
         let protocol = frame.ip.protocol();
         let reply = is_echo_reply(frame.ip);
         let echo = reply || is_echo_request(frame.ip);
@@ -245,7 +275,7 @@ impl<'p> Oracle<'p> {
     }
 
     /// Opens a flow, if the frame is one that opens flows. Where either end is strict, sessions begin with a SYN.
-    fn open(&self, frame: &Frame<'_>, from: End, to: End, asked: Ruling<'p>) -> (Ruling<'p>, Effect) {
+    fn open(&self, frame: &Crossing<'_>, from: End, to: End, asked: Ruling<'p>) -> (Ruling<'p>, Effect) {
         let ends = [frame.source.zone, frame.destination.zone];
         let strict = ends.iter().any(|&zone| self.policy.zones[zone].strict_tcp);
         let state = match frame.ip.transport {
@@ -262,7 +292,7 @@ impl<'p> Oracle<'p> {
     }
 
     /// An ICMP error follows the flow of the packet that it quotes, if that came from whom the error goes to.
-    fn related(&self, frame: &Frame<'_>) -> Option<Ruling<'p>> {
+    fn related(&self, frame: &Crossing<'_>) -> Option<Ruling<'p>> {
         let Transport::Icmp {
             about: About::Quote(quote),
             ..
@@ -281,14 +311,17 @@ impl<'p> Oracle<'p> {
         if is_group(to.0) {
             return None;
         }
-        let about = Frame { ip, ..*frame };
+        let about = Crossing { ip, ..*frame };
         let (index, _) = self.flow_of(&about, from, to)?;
         let flow = &self.flows[index];
-        (flow.generation == self.generation).then(|| flow.ruling.still(self.policy, frame.now).known())
+        (flow.generation == self.generation).then(|| Ruling {
+            answers: true,
+            ..flow.ruling.still(self.policy, frame.now).known()
+        })
     }
 
     /// Remembers a first fragment.
-    fn lead(&mut self, frame: &Frame<'_>, id: u32, ruling: Ruling<'p>) {
+    fn lead(&mut self, frame: &Crossing<'_>, id: u32, ruling: Ruling<'p>) {
         let leader = Leader {
             space: frame.space(),
             ends: (frame.ip.source, frame.ip.destination),
@@ -309,7 +342,7 @@ impl<'p> Oracle<'p> {
     }
 
     /// A later fragment shares the fate of its first one.
-    fn follow(&self, frame: &Frame<'_>, id: u32, offset: usize) -> Ruling<'p> {
+    fn follow(&self, frame: &Crossing<'_>, id: u32, offset: usize) -> Ruling<'p> {
         let refused = |refusal| Ruling {
             rule: "",
             refusal,
@@ -332,7 +365,10 @@ impl<'p> Oracle<'p> {
             return refused(DropReason::OverlappingFragment);
         }
         if first.generation == self.generation {
-            return first.ruling.still(self.policy, frame.now).known();
+            return Ruling {
+                answers: first.ruling.answers,
+                ..first.ruling.still(self.policy, frame.now).known()
+            };
         }
         // The policy has changed since.
         let ruling = match first.service {
@@ -341,7 +377,10 @@ impl<'p> Oracle<'p> {
             }
             service => self.answer(frame, service),
         };
-        ruling.known()
+        Ruling {
+            answers: first.ruling.answers,
+            ..ruling.known()
+        }
     }
 }
 

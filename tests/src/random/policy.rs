@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 
 use super::aims::{boundary, contains};
+use super::limits::{limit, limits, pace};
 use super::{ROUTER_MAC, Random};
 use crate::packet::SOURCE_MAC;
 
@@ -129,6 +130,15 @@ struct Zone {
 pub fn text(random: &mut Random) -> String {
     let zones = zones(random);
     let mut taken = HashSet::new();
+    // Flows are counted by rules that stay the same.
+    let counted = random.percent(35);
+    let broadcasts = VLANS.map(|_| {
+        if random.percent(25) {
+            format!(", broadcast: {{{}}}", pace(random))
+        } else {
+            String::new()
+        }
+    });
     let mut text = String::from("zones:\n");
     let mut rules = String::from("rules:\n");
     for zone in &zones {
@@ -142,6 +152,8 @@ pub fn text(random: &mut Random) -> String {
         }
         let mode = random.pick(&["enforce", "enforce", "monitor"]);
         let Zone { name, vlan, realm, .. } = zone;
+        let number = VLANS.iter().position(|other| other == vlan).unwrap_or_default();
+        let broadcast = &broadcasts[number];
         let subnets = list(&zone.subnets);
         let gateway = if gateways.is_empty() {
             String::new()
@@ -151,7 +163,7 @@ pub fn text(random: &mut Random) -> String {
         let _ = writeln!(
             text,
             "  {name}: {{vlan: \"{vlan}\", realm: {realm}, subnets: {subnets}{gateway}, mode: {mode}{}}}",
-            guards(random) + &tcp(random)
+            guards(random) + &tcp(random) + &limits(random, counted) + broadcast
         );
     }
     let mut devices = Vec::new();
@@ -175,7 +187,7 @@ pub fn text(random: &mut Random) -> String {
             "  device-{number}: {{zone: {}, {mac}{duties}address: {}{}}}",
             zone.name,
             list(&addresses),
-            least_mss(random)
+            least_mss(random) + &limits(random, counted)
         );
         devices.push(format!("device-{number}"));
     }
@@ -188,7 +200,7 @@ pub fn text(random: &mut Random) -> String {
     let subnets: Vec<_> = zones.iter().flat_map(|zone| zone.subnets.clone()).collect();
     let count = 1 + random.below(14);
     for number in 0..count {
-        rules.push_str(&rule(random, number, &names, &subnets));
+        rules.push_str(&rule(random, number, &names, &subnets, counted));
     }
     text + &rules
 }
@@ -280,7 +292,7 @@ fn is_unicast(address: IpAddr) -> bool {
     !(address.is_multicast() || address.is_loopback() || address.is_unspecified() || link_local)
 }
 
-fn rule(random: &mut Random, number: usize, names: &[String], subnets: &[IpNetwork]) -> String {
+fn rule(random: &mut Random, number: usize, names: &[String], subnets: &[IpNetwork], counted: bool) -> String {
     let side = |random: &mut Random| {
         let selectors: Vec<_> = (0..=random.below(2))
             .map(|_| selector(random, names, subnets))
@@ -299,15 +311,27 @@ fn rule(random: &mut Random, number: usize, names: &[String], subnets: &[IpNetwo
     } else {
         ""
     };
-    let end = if random.percent(25) {
+    let end = if !counted && random.percent(25) {
         format!(", expires: {}", random.pick(&ENDS))
     } else {
         String::new()
     };
+    let limit = match random.below(100) {
+        0..22 if allow => {
+            let scope = random.pick(&["", "", ", scope: rule", ", scope: source", ", scope: pair"]);
+            format!(", limit: {{{}{scope}}}", limit(random, counted))
+        }
+        _ => String::new(),
+    };
+    let class = if allow && random.percent(8) {
+        ", class: alarm"
+    } else {
+        ""
+    };
     // Names sort otherwise than they come.
     let name = (number * 7) % 10;
     format!(
-        "  rule-{name}-{number}: {{from: {from}, to: {to}, services: {services}, action: {action}{priority}{log}{mode}{end}}}\n"
+        "  rule-{name}-{number}: {{from: {from}, to: {to}, services: {services}, action: {action}{priority}{log}{mode}{end}{limit}{class}}}\n"
     )
 }
 
