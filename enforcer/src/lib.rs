@@ -8,6 +8,7 @@ pub mod control;
 pub mod controller;
 pub mod daemon;
 pub mod diagnostics;
+pub mod doctor;
 pub mod engine;
 pub mod events;
 pub mod http;

@@ -4,6 +4,7 @@ mod assets;
 mod check;
 mod detach;
 mod devices;
+mod doctor;
 mod exit;
 mod explain;
 mod findings;
@@ -62,6 +63,8 @@ enum Command {
     Status(status::Arguments),
     /// Tell which devices the policy in force has, and their addresses.
     Devices(devices::Arguments),
+    /// Look at the machine, the ports and the files, and tell what is in the way, with the cure.
+    Doctor(doctor::Arguments),
     /// Take the enforcement off all ports and remove all that was kept, flows and counters included.
     Detach(ConfigArgument),
     /// Check policy files and folders without touching anything.
@@ -97,6 +100,7 @@ impl Command {
             Self::Reload(config) => reload::run(config),
             Self::Status(arguments) => status::run(arguments),
             Self::Devices(arguments) => devices::run(arguments),
+            Self::Doctor(arguments) => doctor::run(arguments),
             Self::Detach(config) => detach::run(config),
             Self::Check(arguments) => check::run(arguments),
             Self::Explain(arguments) => explain::run(arguments),

@@ -19,11 +19,11 @@ const NAME_LENGTH: usize = 32;
 
 /// A feature of an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Feature {
+pub(crate) struct Feature {
     /// Its name, as `ethtool -k` does not shorten it: `rx-vlan-hw-parse`.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Whether it is on.
-    pub(super) on: bool,
+    pub(crate) on: bool,
     /// Whether it can be switched.
     pub(super) switchable: bool,
 }
@@ -62,7 +62,7 @@ impl Request {
 }
 
 /// The features of an interface, in the order of the kernel's feature bits.
-pub(super) fn features(interface: &str) -> io::Result<Vec<Feature>> {
+pub(crate) fn features(interface: &str) -> io::Result<Vec<Feature>> {
     let names = names(interface)?;
     let blocks = names.len().div_ceil(32);
     let mut request = Request::new(&[ETHTOOL_GFEATURES, blocks as u32], blocks * 4);

@@ -5,14 +5,14 @@
 //! event ring) is in maps that all generations share: [`shared`].
 
 pub mod error;
-mod ethtool;
+pub(crate) mod ethtool;
 mod fill;
 pub mod generation;
 mod inline;
 pub mod links;
 pub mod netdev;
 pub mod offload;
-mod oldest;
+pub(crate) mod oldest;
 pub mod pins;
 pub mod ports;
 pub mod privileges;

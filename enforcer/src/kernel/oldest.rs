@@ -43,7 +43,7 @@ fn explain_on(release: String, error: Error) -> Error {
 }
 
 /// What a release of the kernel lacks, unless it was backported.
-fn missing(release: &str) -> Option<String> {
+pub(crate) fn missing(release: &str) -> Option<String> {
     let mut numbers = release.split(|character: char| !character.is_ascii_digit());
     let version = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
     let mut text = String::new();

@@ -117,7 +117,7 @@ impl Pins {
 }
 
 /// The file name for the link of a port. A bpffs refuses names with a dot, interfaces refuse names with a colon.
-fn pin_name(port: &str) -> String {
+pub(crate) fn pin_name(port: &str) -> String {
     port.replace('.', ":")
 }
 

@@ -1,0 +1,186 @@
+//! The interfaces, and what is attached to them.
+
+use std::fs;
+use std::os::fd::AsFd as _;
+
+use enforcer_common::abi::ABI_VERSION;
+
+use super::Finding;
+use crate::config::{Config, PortConfig, XdpMode};
+use crate::kernel::netdev::{self, NetDevice};
+use crate::kernel::sys::{self, LinkInfo};
+use crate::kernel::{ethtool, pins};
+
+/// Offloads that hide tags from the program, and those that make frames larger than the wire had them.
+const HARMFUL: [(&str, &str); 3] = [
+    ("rx-vlan-hw-parse", "rxvlan"),
+    ("rx-vlan-stag-hw-parse", "rx-vlan-stag-hw-parse"),
+    ("rx-lro", "lro"),
+];
+
+pub(super) fn examine(config: &Config, port: &PortConfig) -> Vec<Finding> {
+    let name = &port.interface;
+    let subject = format!("port {name}");
+    let device = match netdev::by_name(name) {
+        Ok(Some(device)) => device,
+        Ok(None) => {
+            let what = "there is no such interface in this network namespace";
+            return vec![Finding::error(subject, what, "ip -br link")];
+        }
+        Err(error) => return vec![Finding::error(subject, error.to_string(), "ip -br link")],
+    };
+    vec![
+        link(&subject, &device),
+        offloads(&subject, name),
+        queues(&subject, name),
+        program(&subject, config, port, &device),
+    ]
+}
+
+fn link(subject: &str, device: &NetDevice) -> Finding {
+    if device.up {
+        return Finding::ok(subject, format!("up, with a carrier; MTU {}", device.mtu));
+    }
+    let cure = format!("ip link set dev {} up", device.name);
+    Finding::warning(subject, "down, or without a carrier", cure)
+}
+
+fn offloads(subject: &str, name: &str) -> Finding {
+    let features = match ethtool::features(name) {
+        Ok(features) => features,
+        Err(error) => {
+            let what = format!("its offloads cannot be read: {error}");
+            return Finding::warning(subject, what, format!("ethtool -k {name}"));
+        }
+    };
+    let on = |wanted: &str| features.iter().any(|feature| feature.name == wanted && feature.on);
+    let harmful: Vec<&str> = HARMFUL
+        .iter()
+        .filter(|(feature, _)| on(feature))
+        .map(|(_, word)| *word)
+        .collect();
+    if harmful.is_empty() {
+        return Finding::ok(subject, "no offload hides tags or merges frames");
+    }
+    let off: Vec<String> = harmful.iter().map(|word| format!("{word} off")).collect();
+    let what = format!(
+        "{} on; `enforcer run` switches VLAN offloads off by itself",
+        harmful.join(", ")
+    );
+    Finding::warning(subject, what, format!("ethtool -K {name} {}", off.join(" ")))
+}
+
+/// Receive queues against processors: one queue is one processor's work.
+fn queues(subject: &str, name: &str) -> Finding {
+    let entries = fs::read_dir(format!("/sys/class/net/{name}/queues"))
+        .into_iter()
+        .flatten();
+    let received = |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(b"rx-");
+    let queues = entries.flatten().filter(received).count();
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let what = format!("{queues} receive queues, {processors} processors");
+    if queues == 0 || queues >= processors {
+        return Finding::ok(subject, what);
+    }
+    let cure = format!("ethtool -L {name} combined {processors}");
+    Finding::warning(subject, format!("{what}: some receive no frames"), cure)
+}
+
+fn program(subject: &str, config: &Config, port: &PortConfig, device: &NetDevice) -> Finding {
+    let name = &port.interface;
+    let root = config.pin_directory.join(format!("v{ABI_VERSION}"));
+    let path = root.join("links").join(pins::pin_name(name));
+    let info = match sys::object_get(&path).and_then(|pinned| sys::link_info(pinned.as_fd())) {
+        Ok(info) => Some(info),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => None,
+        Err(error) => {
+            let what = format!("its pinned link cannot be read: {error}");
+            return Finding::warning(subject, what, "run it as root: sudo enforcer doctor");
+        }
+    };
+    judge(subject, port, device, info)
+}
+
+fn judge(subject: &str, port: &PortConfig, device: &NetDevice, pinned: Option<LinkInfo>) -> Finding {
+    let name = &port.interface;
+    let alive = pinned.filter(|info| info.ifindex == device.index);
+    match (alive, pinned, device.xdp) {
+        (Some(info), _, Some(xdp)) if xdp.program == info.program => mode(subject, port, xdp.mode),
+        (_, _, Some(xdp)) => Finding::error(
+            subject,
+            format!("runs XDP program {}, which is not the enforcer's", xdp.program),
+            format!(
+                "bpftool prog show id {}    # stop what holds it, or: ip link set dev {name} xdp off",
+                xdp.program
+            ),
+        ),
+        (_, Some(_), _) => Finding::error(
+            subject,
+            "its pinned link is dead: the interface was deleted, or made anew, and nothing is enforced",
+            "systemctl restart enforcer",
+        ),
+        (_, None, _) => Finding::ok(subject, "no program is on it, and nothing is in the way of one"),
+    }
+}
+
+fn mode(subject: &str, port: &PortConfig, found: Option<XdpMode>) -> Finding {
+    match found {
+        Some(found) if found != port.mode => Finding::error(
+            subject,
+            format!(
+                "runs in {} mode, and is configured for {}",
+                found.name(),
+                port.mode.name()
+            ),
+            "enforcer detach && systemctl start enforcer",
+        ),
+        Some(XdpMode::Generic) => Finding::warning(
+            subject,
+            "enforced in generic mode, which is several times slower",
+            "mode = \"native\" for this port, on a card whose driver has native XDP",
+        ),
+        _ => Finding::ok(subject, format!("enforced, in {} mode", port.mode.name())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Severity;
+    use crate::kernel::netdev::Xdp;
+
+    fn found(xdp: Option<(u32, XdpMode)>, pinned: Option<(u32, u32)>) -> Finding {
+        let text = "policy = [\"p\"]\n[[port]]\ninterface = \"lo\"\n";
+        let config = crate::config::parse(std::path::Path::new("enforcer.toml"), text.into()).unwrap();
+        let mut device = netdev::by_name("lo").unwrap().unwrap();
+        device.xdp = xdp.map(|(program, mode)| Xdp {
+            program,
+            mode: Some(mode),
+        });
+        let pinned = pinned.map(|(program, ifindex)| LinkInfo {
+            id: 1,
+            program,
+            ifindex,
+        });
+        judge("port lo", &config.ports[0], &device, pinned)
+    }
+
+    #[test]
+    fn what_is_on_a_port_is_told_apart() {
+        let native = Some((7, XdpMode::Native));
+        assert_eq!(found(None, None).severity, Severity::Ok);
+        assert_eq!(found(native, Some((7, 1))).what, "enforced, in native mode");
+        for (xdp, pinned, expected) in [
+            (native, None, "not the enforcer's"),
+            (native, Some((7, 0)), "not the enforcer's"),
+            (None, Some((7, 0)), "dead"),
+            (None, Some((7, 1)), "dead"),
+            (native, Some((8, 1)), "not the enforcer's"),
+            (Some((7, XdpMode::Generic)), Some((7, 1)), "configured for native"),
+        ] {
+            let finding = found(xdp, pinned);
+            assert!(finding.what.contains(expected), "{finding:?}");
+            assert_eq!(finding.severity, Severity::Error);
+        }
+    }
+}
