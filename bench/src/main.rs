@@ -9,17 +9,19 @@
 //! results.rs   what all of them give; table.rs, plot.rs, page.rs: how it is shown
 //! ```
 
-#![expect(dead_code, reason = "throughput, scale, limiter and control come next")]
-
+mod control;
 mod frames;
+mod limiter;
 mod machine;
 mod page;
 mod plot;
 mod policy;
 mod reference;
 mod results;
+mod scale;
 mod stats;
 mod table;
+mod throughput;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -140,7 +142,10 @@ fn run(part: Part, arguments: &Arguments) -> Result<Outcome> {
     effort.rounds = arguments.rounds.unwrap_or(effort.rounds);
     match part {
         Part::Frames => frames::run(effort, arguments.quick, arguments.against.as_deref()),
-        Part::Throughput | Part::Scale | Part::Limiter | Part::Control => Ok(Outcome::default()),
+        Part::Throughput => throughput::run(arguments.quick),
+        Part::Scale => scale::run(arguments.quick),
+        Part::Limiter => limiter::run(arguments.quick),
+        Part::Control => control::run(arguments.quick),
     }
 }
 

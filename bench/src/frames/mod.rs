@@ -19,6 +19,7 @@ use anyhow::Result;
 use crate::results::Outcome;
 pub(crate) use counter::Instructions;
 pub(crate) use gate::gate;
+pub(crate) use measure::thread_nanos;
 
 /// How much to measure.
 #[derive(Clone, Copy, Debug)]

@@ -128,7 +128,7 @@ impl Namespace {
     }
 
     /// A path by which `ip` finds the namespace while this process lives.
-    pub(super) fn path(&self) -> String {
+    pub fn path(&self) -> String {
         format!("/proc/{}/fd/{}", std::process::id(), self.network.as_raw_fd())
     }
 }
