@@ -16,13 +16,13 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use crate::clients;
 use crate::metrics::Metrics;
 use crate::state::State;
 
-/// Connections at a time; more wait in the kernel's queue.
+/// Connections at a time.
 const CONNECTIONS: usize = 32;
 /// For the head of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -43,27 +43,14 @@ pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Answers requests for as long as the task lives.
 pub async fn serve(listener: TcpListener, state: Arc<State>, metrics: Arc<Metrics>) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-            return;
-        };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                // Out of descriptors, most likely: waiting is all that helps.
-                tracing::warn!("cannot take a connection to the metrics page: {error}");
-                tokio::time::sleep(Duration::from_millis(500)).await;
-                continue;
-            }
-        };
-        let (state, metrics) = (Arc::clone(&state), Arc::clone(&metrics));
-        tokio::spawn(async move {
+    clients::serve(listener, "the metrics page", CONNECTIONS, |stream| {
+        let conversation = converse(stream, Arc::clone(&state), Arc::clone(&metrics));
+        async {
             // A client that is too slow, or sends nonsense, is its own problem.
-            let _ = timeout(CONNECTION_TIMEOUT, converse(stream, state, metrics)).await;
-            drop(slot);
-        });
-    }
+            let _ = timeout(CONNECTION_TIMEOUT, conversation).await;
+        }
+    })
+    .await;
 }
 
 async fn converse(stream: TcpStream, state: Arc<State>, metrics: Arc<Metrics>) -> hyper::Result<()> {

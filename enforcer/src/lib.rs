@@ -3,6 +3,7 @@
 
 pub mod bindings;
 pub mod cli;
+mod clients;
 pub mod config;
 pub mod control;
 pub mod controller;

@@ -11,13 +11,14 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::{Answer, CLIENT_TIMEOUT, Command, REQUEST_BYTES, Request, VERSION, Verb, WORK_TIMEOUT, socket_path};
+use crate::clients;
 use crate::state::State;
 
-/// Clients at a time; more wait in the kernel's queue.
+/// Clients at a time.
 const CLIENTS: usize = 16;
 
 /// Makes the runtime directory and the socket in it. What a dead controller left is replaced.
@@ -41,25 +42,11 @@ pub fn bind(runtime_directory: &Path) -> io::Result<UnixListener> {
 
 /// Answers clients for as long as the task lives.
 pub async fn serve(listener: UnixListener, state: Arc<State>, commands: mpsc::Sender<Command>) {
-    let slots = Arc::new(Semaphore::new(CLIENTS));
-    loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-            return;
-        };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!("cannot take a connection to the control socket: {error}");
-                tokio::time::sleep(CLIENT_TIMEOUT).await;
-                continue;
-            }
-        };
+    clients::serve(listener, "the control socket", CLIENTS, |stream| {
         let (state, commands) = (Arc::clone(&state), commands.clone());
-        tokio::spawn(async move {
-            converse(stream, &state, &commands).await;
-            drop(slot);
-        });
-    }
+        async move { converse(stream, &state, &commands).await }
+    })
+    .await;
 }
 
 /// One request and its answer. A client that does not listen is its own problem.
