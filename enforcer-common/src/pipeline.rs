@@ -153,9 +153,10 @@ fn stages<F: Frame + ?Sized, T: Tables>(
     let parsed = frame.parse(packet);
     let port = guard::port(tables, ifindex).ok_or(DropReason::UnknownPort)?;
     let port_monitored = port.flags & port_flags::MONITOR != 0;
-    progress.monitored = port_monitored;
     (progress.decision.port, progress.decision.peer) = (Some(port.slot), port.peer);
     let outer = guard::outer_vlan(port, packet);
+    // Until a zone is known, the port's word counts.
+    progress.monitored = port_monitored || (outer.is_ok() && port.flags & port_flags::PASS_UNDECLARED != 0);
     if let (Ok(()), Ok(outer)) = (parsed, outer)
         && management::is_access(tables, outer, packet)
     {

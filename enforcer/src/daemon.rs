@@ -37,7 +37,7 @@ const WATCH_EVERY: Duration = Duration::from_secs(2);
 pub async fn run(config: Config) -> Result<(), Failure> {
     let keep = config.keep_enforcing_on_exit;
     let signals = Signals::new().map_err(|error| Error::system("listening for signals", error))?;
-    let policy = read_policy(&config)?;
+    let policy = read_policy(&config);
     let state = Arc::new(State::new(&config));
     let mut controller = Controller::open(config.clone(), Arc::clone(&state))?;
     let doors = Doors::open(&config).await?;
@@ -48,6 +48,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         state,
         output: Arc::new(doors.output),
         socket: control::socket_path(&config.runtime_directory),
+        reads_rings: false,
     };
     daemon.read_rings()?;
     daemon.read_log();
@@ -147,6 +148,8 @@ struct Daemon {
     output: Arc<Output>,
     /// The control socket, removed at the end.
     socket: PathBuf,
+    /// False until a policy of this controller is in force.
+    reads_rings: bool,
 }
 
 impl Daemon {
@@ -207,6 +210,7 @@ impl Daemon {
         if let Err(error) = &result {
             tracing::error!("the policy was not reloaded, the running one stays in force:\n{error}");
         } else {
+            self.read_rings()?;
             self.read_log();
         }
         self.announce();
@@ -238,11 +242,15 @@ impl Daemon {
         tracing::info!("{line}");
     }
 
-    /// Reads both rings of the kernel program.
+    /// Reads both rings of the kernel program, from its first policy on.
     fn read_rings(&mut self) -> Result<(), Error> {
+        if self.reads_rings {
+            return Ok(());
+        }
         let Some(generation) = self.controller.as_mut().and_then(Controller::generation) else {
             return Ok(());
         };
+        self.reads_rings = true;
         let ring = typed(generation.map("EVENTS")?, "EVENTS")?;
         spawn_reader(
             "events",

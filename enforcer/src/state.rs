@@ -1,8 +1,11 @@
 //! What the controller tells of itself: the one source of metrics, `/readyz`, `enforcer status` and event names.
 
+mod source;
+mod table_use;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, SystemTime};
 
 use aya::maps::{MapData, PerCpuArray};
@@ -16,9 +19,9 @@ use crate::config::Config;
 use crate::kernel::generation::typed;
 use crate::kernel::{Error, Generation, Sizes, SlotNames};
 use crate::policy::TableSet;
+pub use source::PolicySource;
+pub use table_use::{TableCount, TableUse};
 
-/// A scrape may spend this on counting.
-const QUICK_MICROS: u64 = 20_000;
 /// Generations whose names are kept for events that are still in the ring.
 const NAMES_KEPT: usize = 4;
 
@@ -35,53 +38,6 @@ pub struct State {
     pub table_use: TableUse,
     /// Sizes of the shared maps.
     pub sizes: Sizes,
-}
-
-/// How full the tables of state are, as a sweep in the background found it last.
-#[derive(Debug, Default)]
-pub struct TableUse {
-    known: Mutex<[Option<TableCount>; 5]>,
-    /// Microseconds that the last sweep took, and 1; 0 before the first.
-    took: AtomicU64,
-}
-
-/// One table, as counted last.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TableCount {
-    /// Entries.
-    pub entries: u64,
-    /// Entries that made room for others, at least.
-    pub evicted: u64,
-}
-
-impl TableUse {
-    /// The tables, by the names that their settings and metrics have.
-    pub const NAMES: [&'static str; 5] = ["flows", "half_open", "fragments", "buckets", "bindings"];
-
-    /// What was counted last; `None` before the first time.
-    pub fn counted(&self) -> [Option<TableCount>; 5] {
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether the tables are known to be so small that a scrape can count them itself.
-    pub fn is_quick(&self) -> bool {
-        (1..QUICK_MICROS).contains(&self.took.load(Ordering::Relaxed))
-    }
-
-    /// Notes how long counting took.
-    pub fn note_duration(&self, took: Duration) {
-        self.took.store(took.as_micros() as u64 + 1, Ordering::Relaxed);
-    }
-
-    /// Notes a count. Evictions never go down.
-    pub fn note(&self, table: usize, count: TableCount) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = known[table].unwrap_or_default();
-        known[table] = Some(TableCount {
-            evicted: count.evicted.max(before.evicted),
-            ..count
-        });
-    }
 }
 
 /// What became of the events that came out of the ring.
@@ -110,6 +66,12 @@ pub struct Status {
     pub not_ready_because: Vec<String>,
     /// The policy in force.
     pub generation: Option<GenerationStatus>,
+    /// Where the policy in force comes from; `None` before the first.
+    pub policy_source: Option<PolicySource>,
+    /// The revision that it is kept as; `None` when it is none.
+    pub revision: Option<u32>,
+    /// Why the policy in force is not kept as a revision, when it should be.
+    pub not_kept: Option<String>,
     /// The ports, in the order of the configuration.
     pub ports: Vec<PortStatus>,
     /// The last attempt to load a policy.
@@ -311,8 +273,19 @@ impl Status {
         for port in self.ports.iter().filter(|port| !port.attached) {
             reasons.push(format!("the program is not on port {}", port.name));
         }
-        if self.last_reload.as_ref().is_some_and(|reload| !reload.ok) {
-            reasons.push("the last reload failed; the policy before it is in force".to_owned());
+        let failed = self.last_reload.as_ref().is_some_and(|reload| !reload.ok);
+        match self.policy_source {
+            Some(PolicySource::Fallback) => {
+                reasons.push("no policy is valid: zones and undeclared VLANs follow on_no_policy".to_owned());
+            }
+            Some(PolicySource::Adopted) => {
+                reasons.push("the policy files are not valid: what an earlier controller enforced goes on".to_owned());
+            }
+            _ if failed => reasons.push("the last reload failed; the policy before it is in force".to_owned()),
+            _ => {}
+        }
+        if let Some(error) = &self.not_kept {
+            reasons.push(format!("the policy in force is not kept as a revision: {error}"));
         }
         self.ready = reasons.is_empty();
         self.not_ready_because = reasons;
@@ -383,6 +356,13 @@ pub(crate) mod tests {
             });
         });
         assert!(!state.status().ready);
+        for source in [PolicySource::Fallback, PolicySource::Adopted] {
+            state.update(|status| {
+                make_ready(status);
+                status.policy_source = Some(source);
+            });
+            assert!(!state.status().ready, "{}", source.name());
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub mod action {
     pub const REDIRECT: u32 = 4;
 }
 
-/// A loaded generation whose every decision is an event, in a network namespace with interfaces 1 to 7.
+/// A loaded generation whose every decision is an event, in a network namespace with interfaces 1 to 9.
 pub struct Kernel {
     generation: Generation,
     events: RingBuf<MapData>,
@@ -40,8 +40,8 @@ impl Kernel {
     /// The same, with management access.
     pub fn load_with(tables: &TableSet, ports: &[PortSetup], accesses: &[Access]) -> Result<Self> {
         let namespace = Namespace::new("test-run")?;
-        // Loopback is 1; a veth pair each for 2 and 3, 4 and 5, 6 and 7. The kernel refuses indices that do not exist.
-        namespace.ip("link add type veth\nlink add type veth\nlink add type veth")?;
+        // Loopback is 1; a veth pair each for 2 and 3, 4 and 5, and so on to 9. The kernel refuses indices that do not exist.
+        namespace.ip("link add type veth\nlink add type veth\nlink add type veth\nlink add type veth")?;
         let mut options = LoadOptions::new(tables, ports);
         options.flags = settings_flags::FLOWS | settings_flags::TRACE;
         options.accesses = accesses;

@@ -38,8 +38,10 @@ pub const EAST: u32 = 4;
 pub const WEST: u32 = 5;
 /// The interface of a port in monitor mode, whose frames leave by [`WEST`].
 pub const MONITOR_EAST: u32 = 6;
+/// The interface of a port that lets undeclared VLANs pass, all but 667.
+pub const OPEN: u32 = 7;
 /// An interface that is no port.
-pub const NO_PORT: u32 = 7;
+pub const NO_PORT: u32 = 8;
 
 /// The expected outcome of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,5 +244,10 @@ pub fn ports() -> Vec<PortSetup> {
         monitor: true,
         ..paired("monitor-east", 2, MONITOR_EAST, WEST)
     };
-    vec![trunk, monitor, access, east, west, monitor_east]
+    let mut open = PortSetup {
+        pass_undeclared: true,
+        ..PortSetup::new("open", OPEN)
+    };
+    open.vlans = (1..=4094).filter(|&id| id != 667).collect();
+    vec![trunk, monitor, access, east, west, monitor_east, open]
 }

@@ -71,6 +71,8 @@ pub mod port_flags {
     pub const MONITOR: u16 = 1;
     /// The side of an inline pair that leads to the routers: source addresses of every VLAN come by it.
     pub const UPLINK: u16 = 2;
+    /// Frames of VLANs that the port allows and no zone declares pass, counted as `would-drop`: while no policy is in force.
+    pub const PASS_UNDECLARED: u16 = 4;
 }
 
 /// Bits of [`Port::control`].

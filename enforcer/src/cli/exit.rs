@@ -59,6 +59,7 @@ impl From<Failure> for Exit {
         match failure {
             Failure::Policy(errors) => errors.into(),
             Failure::Kernel(error) => error.into(),
+            Failure::Store(error) => Self::environment(error.to_string()),
         }
     }
 }

@@ -30,6 +30,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Exit> {
 
 fn print(status: &Value) {
     println!("{}", summary(status));
+    println!("  policy from: {}", source(status));
     for port in status["ports"].as_array().into_iter().flatten() {
         let name = port["name"].as_str().unwrap_or_default();
         let mode = port["mode"].as_str().unwrap_or_default();
@@ -53,6 +54,19 @@ fn print(status: &Value) {
     }
     if let Some(error) = reload["error"].as_str() {
         println!("{error}");
+    }
+}
+
+/// Where the policy in force comes from.
+fn source(status: &Value) -> String {
+    let revision = status["revision"].as_u64();
+    let kept = revision.map_or_else(String::new, |number| format!(", kept as revision {number}"));
+    match status["policy_source"].as_str() {
+        Some("files") => format!("the files of the configuration{kept}"),
+        Some("revision") => revision.map_or_else(String::new, |number| format!("revision {number}")),
+        Some("fallback") => "nowhere: zones and undeclared VLANs follow on_no_policy".to_owned(),
+        Some("adopted") => "an earlier controller, whose policy was not kept".to_owned(),
+        _ => "nowhere yet".to_owned(),
     }
 }
 

@@ -16,6 +16,8 @@ use super::timeouts::TimeoutsFile;
 use super::{Config, EventOutput, Events, PortConfig, XdpMode};
 use crate::diagnostics::{Diagnostic, Location, quote};
 use crate::kernel::VlanSet;
+use crate::policy::parts;
+use crate::policy::valid::OnNoPolicy;
 
 /// `IFNAMSIZ` with its terminating zero.
 const INTERFACE_NAME_MAX: usize = 15;
@@ -28,6 +30,7 @@ struct ConfigFile {
     runtime_directory: Option<Spanned<String>>,
     pin_directory: Option<Spanned<String>>,
     keep_enforcing_on_exit: Option<bool>,
+    on_no_policy: Option<Spanned<String>>,
     #[serde(default)]
     metrics: MetricsFile,
     #[serde(default)]
@@ -128,6 +131,7 @@ impl Check<'_> {
             runtime_directory: self.path_or(file.runtime_directory, "/run/enforcer"),
             pin_directory: self.path_or(file.pin_directory, "/sys/fs/bpf/enforcer"),
             keep_enforcing_on_exit: file.keep_enforcing_on_exit.unwrap_or(true),
+            on_no_policy: self.on_no_policy(file.on_no_policy.as_ref()),
             metrics: self.metrics(file.metrics),
             events: self.events(file.events),
             sizes: self.sizes(&file.tables),
@@ -151,6 +155,14 @@ impl Check<'_> {
 
     fn path_or(&mut self, path: Option<Spanned<String>>, default: &str) -> PathBuf {
         path.map_or_else(|| default.into(), |path| self.path(path))
+    }
+
+    fn on_no_policy(&mut self, word: Option<&Spanned<String>>) -> OnNoPolicy {
+        let read = |word: &Spanned<String>| parts::on_no_policy(word.get_ref(), location(word.span()));
+        word.map_or(Ok(OnNoPolicy::Pass), read).unwrap_or_else(|finding| {
+            self.findings.push(finding);
+            OnNoPolicy::Pass
+        })
     }
 
     fn metrics(&mut self, file: MetricsFile) -> Option<SocketAddr> {

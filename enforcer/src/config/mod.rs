@@ -20,6 +20,7 @@ use enforcer_common::abi::Access;
 
 use crate::diagnostics::{Diagnostic, Diagnostics, Sources};
 use crate::kernel::{Sizes, VlanSet};
+use crate::policy::valid::OnNoPolicy;
 
 /// The settings of one enforcer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub struct Config {
     pub pin_directory: PathBuf,
     /// SIGTERM leaves the enforcement in place.
     pub keep_enforcing_on_exit: bool,
+    /// What becomes of frames of undeclared VLANs while no policy is in force: of all, when not even a zone can be read.
+    pub on_no_policy: OnNoPolicy,
     /// Where metrics are served; `None` for nowhere.
     pub metrics: Option<SocketAddr>,
     /// What becomes of events.

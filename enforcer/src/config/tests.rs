@@ -20,6 +20,7 @@ fn a_small_file_has_the_documented_defaults() {
     assert_eq!(config.runtime_directory, Path::new("/run/enforcer"));
     assert_eq!(config.pin_directory, Path::new("/sys/fs/bpf/enforcer"));
     assert!(config.keep_enforcing_on_exit);
+    assert_eq!(config.on_no_policy, crate::policy::valid::OnNoPolicy::Pass);
     assert_eq!(config.metrics, Some("127.0.0.1:9469".parse().unwrap()));
     assert_eq!(
         config.events,
@@ -52,6 +53,7 @@ state_directory = "/tmp/state"
 runtime_directory = "run"
 pin_directory = "/mnt/bpf/x"
 keep_enforcing_on_exit = false
+on_no_policy = "drop"
 [metrics]
 listen = "[::1]:1234"
 [events]
@@ -82,6 +84,7 @@ control = ["lldp", "eapol"]
     .unwrap();
     assert_eq!(config.runtime_directory, Path::new("/etc/enforcer/run"));
     assert!(!config.keep_enforcing_on_exit);
+    assert_eq!(config.on_no_policy, crate::policy::valid::OnNoPolicy::Drop);
     assert_eq!(config.metrics, Some("[::1]:1234".parse().unwrap()));
     assert_eq!(
         config.events,

@@ -3,6 +3,9 @@
 //! Every change goes the same way: read and compile, load beside what runs, put on all ports, tell. What fails before
 //! the last step leaves the running policy as it is.
 
+mod boot;
+mod compiled;
+mod keep;
 mod report;
 
 use std::sync::Arc;
@@ -11,7 +14,6 @@ use std::time::{Duration, Instant, SystemTime};
 use aya::maps::{Array, MapData};
 use enforcer_common::abi::{Meta, settings_flags};
 
-use crate::bindings::Inventory;
 use crate::config::{Config, EventOutput, PortConfig};
 use crate::diagnostics::Diagnostics;
 use crate::kernel::generation::typed;
@@ -22,8 +24,9 @@ use crate::kernel::pins::Pins;
 use crate::kernel::privileges;
 use crate::kernel::{Error, Generation, LoadOptions, Peer, PortSetup, SharedMaps, SlotNames, VlanSet};
 use crate::object::OBJECT;
-use crate::policy::{self, TableSet, ValidPolicy};
+use crate::revisions::{Pointer, Store, StoreError, What};
 use crate::state::{GenerationNames, State, unix};
+pub use compiled::{Compiled, read_policy};
 use report::{generation_status, log_link};
 
 /// Between two attempts to put the program on an interface that came back, when the first failed.
@@ -38,20 +41,14 @@ pub enum Failure {
     /// The kernel, the interfaces or the pins.
     #[error(transparent)]
     Kernel(#[from] Error),
-}
-
-/// A policy that was read and compiled.
-pub struct Compiled {
-    tables: Arc<TableSet>,
-    /// Outer VLANs that it declares.
-    vlans: VlanSet,
-    inventory: Arc<Inventory>,
+    /// The store of revisions.
+    #[error("the policy cannot be kept, and the running one stays in force: {0}")]
+    Store(#[from] StoreError),
 }
 
 /// What is in force.
 struct Running {
     generation: Generation,
-    links: Vec<PortLink>,
     policy: Compiled,
 }
 
@@ -61,7 +58,12 @@ pub struct Controller {
     pins: Pins,
     offloads: Offloads,
     state: Arc<State>,
+    store: Store,
+    /// As it is on the disk.
+    pointer: Pointer,
     running: Option<Running>,
+    /// The ports with a program: the running one, or one that an earlier controller left.
+    links: Vec<PortLink>,
     /// Kept alive until the next swap.
     previous: Option<Generation>,
     next_reattachment: Instant,
@@ -74,31 +76,24 @@ impl Controller {
         let pins = Pins::create(&config.pin_directory)?;
         let offloads = Offloads::open(&config.state_directory)?;
         Ok(Self {
+            store: Store::new(&config.state_directory),
             config,
             pins,
             offloads,
             state,
+            pointer: Pointer::default(),
             running: None,
+            links: Vec::new(),
             previous: None,
             next_reattachment: Instant::now(),
         })
     }
 
-    /// Puts the first policy in force. What an earlier controller left in place is adopted: every port goes from its
-    /// policy to this one in one step. On an error all is left as it was found.
-    pub fn start(&mut self, policy: Compiled) -> Result<(), Error> {
-        self.state.bindings.adopt(&self.pins.maps());
-        let result = self.put_in_force(policy);
-        match &result {
-            Ok(()) => self.tell_of_reload(None),
-            Err(_) => self.leave_as_found(),
-        }
-        result
-    }
-
     /// Reads the policy anew and puts it in force; the running one stays if anything is wrong.
     pub fn reload(&mut self) -> Result<(), Failure> {
-        let result = read_policy(&self.config).and_then(|policy| Ok(self.put_in_force(policy)?));
+        let result = read_policy(&self.config)
+            .map_err(Failure::from)
+            .and_then(|policy| self.change(policy, What::Reload));
         self.tell_of_reload(result.as_ref().err().map(ToString::to_string));
         result
     }
@@ -121,6 +116,7 @@ impl Controller {
     /// Takes the program off all ports, and removes all that was kept.
     pub fn detach(mut self) -> Result<Vec<String>, Error> {
         self.running = None;
+        self.links.clear();
         self.previous = None;
         let ports = self.pins.remove_all()?;
         self.offloads.restore_all()?;
@@ -137,11 +133,7 @@ impl Controller {
         let Some(running) = &self.running else {
             return Ok(());
         };
-        let policy = Compiled {
-            tables: Arc::clone(&running.policy.tables),
-            vlans: running.policy.vlans,
-            inventory: Arc::clone(&running.policy.inventory),
-        };
+        let policy = running.policy.clone();
         self.put_in_force(policy)
     }
 
@@ -150,7 +142,7 @@ impl Controller {
         for port in &wanted {
             self.reveal_tags(&port.device)?;
         }
-        let ports = self.port_setups(&wanted, &policy.vlans);
+        let ports = self.port_setups(&wanted, &policy);
         let none = SlotNames::default();
         let slots = self
             .running
@@ -181,17 +173,13 @@ impl Controller {
         });
         note_number(&generation)?;
         let links = links::attach_all(&self.pins, &generation, &wanted)?;
-        self.in_force(Running {
-            generation,
-            links,
-            policy,
-        });
+        self.in_force(Running { generation, policy }, links);
         Ok(())
     }
 
     /// The policy is on all ports; nothing from here on can undo that, so nothing from here on is an error.
-    fn in_force(&mut self, running: Running) {
-        for link in &running.links {
+    fn in_force(&mut self, running: Running, links: Vec<PortLink>) {
+        for link in &links {
             log_link(link, self.running.is_none());
         }
         let inventory = Arc::clone(&running.policy.inventory);
@@ -212,10 +200,15 @@ impl Controller {
         tracing::info!(
             generation = status.number,
             policy = &status.policy_hash[..12],
-            ports = running.links.len(),
+            ports = links.len(),
             "policy in force"
         );
-        self.state.update(|state| state.generation = Some(status));
+        self.state.update(|state| {
+            state.generation = Some(status);
+            state.policy_source = Some(running.policy.source);
+            state.revision = running.policy.revision;
+        });
+        self.links = links;
         self.previous = self.running.replace(running).map(|running| running.generation);
         self.tell_of_ports();
     }
@@ -264,13 +257,13 @@ impl Controller {
         Ok(())
     }
 
-    fn port_setups(&self, wanted: &[Wanted], declared: &VlanSet) -> Vec<PortSetup> {
+    fn port_setups(&self, wanted: &[Wanted], policy: &Compiled) -> Vec<PortSetup> {
         let index = |name: &str| {
             let found = wanted.iter().find(|wanted| wanted.device.name == name);
             found.map_or(0, |wanted| wanted.device.index)
         };
         // A port without a list of its own lets the VLANs of management in, whatever the policy declares.
-        let mut open = *declared;
+        let mut open = policy.vlans;
         (self.config.management.iter()).for_each(|access| open.insert(access.outer_vlan));
         let setup = |wanted: &Wanted| {
             let number = (self.config.ports.iter()).position(|port| port.interface == wanted.device.name)?;
@@ -279,7 +272,10 @@ impl Controller {
                 key: number as u32,
                 ifindex: index(pair),
             });
-            Some(port_setup(config, wanted.device.index, peer, &open))
+            Some(PortSetup {
+                pass_undeclared: policy.pass_undeclared,
+                ..port_setup(config, wanted.device.index, peer, &open)
+            })
         };
         wanted.iter().filter_map(setup).collect()
     }
@@ -287,22 +283,27 @@ impl Controller {
     /// One more than the newest generation that was ever attached here. A number is never used twice, not even after a
     /// failure: a flow that bears it would count as decided by the wrong policy.
     fn next_number(&self) -> Result<u32, Error> {
+        Ok(self.meta()?.map_or(1, |meta| meta.generation + 1))
+    }
+
+    /// What the kernel was told of the policy in force; `None` before the first.
+    fn meta(&self) -> Result<Option<Meta>, Error> {
         let path = self.pins.maps().join("META");
         if !path.exists() {
-            return Ok(1);
+            return Ok(None);
         }
         let opening = |error| Error::aya(format!("opening {}", path.display()), &error);
         let map: Array<MapData, Meta> = typed(MapData::from_pin(&path).map_err(opening)?, "META")?;
-        Ok(map.get(&0, 0).map_err(opening)?.generation + 1)
+        map.get(&0, 0).map(Some).map_err(opening)
     }
 
     /// Whether a port lacks its program although its interface is there.
     fn is_reattachment_due(&self) -> bool {
-        let Some(running) = &self.running else {
+        if self.running.is_none() {
             return false;
-        };
+        }
         self.config.ports.iter().any(|port| {
-            let link = running.links.iter().find(|link| link.interface == port.interface);
+            let link = self.links.iter().find(|link| link.interface == port.interface);
             !link.is_some_and(PortLink::is_alive) && netdev::by_name(&port.interface).is_ok_and(|found| found.is_some())
         })
     }
@@ -337,28 +338,6 @@ impl Controller {
     }
 }
 
-/// Reads and compiles the policy that the configuration names.
-pub fn read_policy(config: &Config) -> Result<Compiled, Failure> {
-    let policy = policy::load(&config.policy)?;
-    let tables = Arc::new(policy::compile_at(&policy, SystemTime::now())?);
-    let inventory = Arc::new(Inventory::new(&policy, &tables));
-    Ok(Compiled {
-        tables,
-        vlans: declared_vlans(&policy),
-        inventory,
-    })
-}
-
-/// The outer VLANs that a policy declares.
-fn declared_vlans(policy: &ValidPolicy) -> VlanSet {
-    policy
-        .zones
-        .iter()
-        .filter_map(|zone| zone.vlan)
-        .map(|vlan| vlan.outer)
-        .collect()
-}
-
 fn port_setup(config: &PortConfig, ifindex: u32, peer: Option<Peer>, declared: &VlanSet) -> PortSetup {
     PortSetup {
         name: config.interface.clone(),
@@ -366,6 +345,7 @@ fn port_setup(config: &PortConfig, ifindex: u32, peer: Option<Peer>, declared: &
         vlans: config.vlans.unwrap_or(*declared),
         native_vlan: config.native_vlan,
         monitor: config.monitor,
+        pass_undeclared: false,
         control: config.control,
         peer,
         uplink: config.uplink,

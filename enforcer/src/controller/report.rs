@@ -1,7 +1,10 @@
 //! What the controller tells of itself: the status, and lines in the log.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+use enforcer_common::abi::Meta;
 
 use super::{Controller, Running};
 use crate::kernel::links::{How, PortLink};
@@ -10,15 +13,12 @@ use crate::state::{GenerationStatus, PortStatus, ReloadStatus, rfc3339_seconds, 
 
 impl Controller {
     pub(super) fn tell_of_ports(&self) {
-        let Some(running) = &self.running else {
-            return;
-        };
         let ports: Vec<PortStatus> = self
             .config
             .ports
             .iter()
             .map(|port| {
-                let link = running
+                let link = self
                     .links
                     .iter()
                     .find(|link| link.interface == port.interface && link.is_alive());
@@ -83,6 +83,19 @@ pub(super) fn generation_status(running: &Running, now: SystemTime) -> Generatio
     }
 }
 
+/// What the kernel knows of a policy whose text is lost.
+pub(super) fn adopted_status(meta: &Meta) -> GenerationStatus {
+    GenerationStatus {
+        number: meta.generation,
+        policy_hash: hexadecimal(&meta.policy_hash),
+        attached_at: rfc3339_seconds(SystemTime::UNIX_EPOCH + Duration::from_secs(meta.attached_at)),
+        attached_unix: meta.attached_at,
+        verified_instructions: None,
+        tables: BTreeMap::new(),
+        slots: Arc::default(),
+    }
+}
+
 /// Tells how the program came onto a port. `adopted`: by a controller that found it there.
 pub(super) fn log_link(link: &PortLink, adopted: bool) {
     let (port, mode) = (link.interface.as_str(), link.mode.name());
@@ -94,7 +107,7 @@ pub(super) fn log_link(link: &PortLink, adopted: bool) {
     }
 }
 
-fn hexadecimal(octets: &[u8]) -> String {
+pub(super) fn hexadecimal(octets: &[u8]) -> String {
     octets
         .iter()
         .fold(String::new(), |text, octet| text + &format!("{octet:02x}"))

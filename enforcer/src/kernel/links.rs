@@ -86,6 +86,18 @@ pub fn attach_all(pins: &Pins, generation: &Generation, wanted: &[Wanted]) -> Re
     Ok(done.into_iter().map(|done| done.port).collect())
 }
 
+/// The pinned link of a port, when it is on that interface.
+pub fn alive(pins: &Pins, device: &NetDevice, mode: XdpMode) -> Result<Option<PortLink>, Error> {
+    let found = existing(pins, &device.name)?.filter(|(_, info)| info.ifindex == device.index);
+    Ok(found.map(|(link, _)| PortLink {
+        interface: device.name.clone(),
+        ifindex: device.index,
+        mode,
+        how: How::Replaced,
+        link,
+    }))
+}
+
 /// Detaches the ports whose links are pinned but which are not among `names`. Returns them.
 pub fn detach_others(pins: &Pins, names: &[&str]) -> Result<Vec<String>, Error> {
     let mut others = pins.links()?;

@@ -18,6 +18,8 @@ pub struct PortSetup {
     pub native_vlan: u16,
     /// Nothing is dropped here, only counted as `would-drop`.
     pub monitor: bool,
+    /// What comes in an allowed VLAN that no zone declares passes, counted as `would-drop`.
+    pub pass_undeclared: bool,
     /// Bits of [`control`]: link-local control protocols that pass.
     pub control: u16,
     /// Inline mode: where permitted frames leave; `None` passes them to the gateway's stack.
@@ -44,6 +46,7 @@ impl PortSetup {
             vlans: VlanSet::all(),
             native_vlan: 0,
             monitor: false,
+            pass_undeclared: false,
             control: control::LLDP | control::STP | control::LACP | control::EAPOL,
             peer: None,
             uplink: false,
@@ -64,7 +67,11 @@ impl PortSetup {
     }
 
     fn flags(&self) -> u16 {
-        let bits = [(self.monitor, port_flags::MONITOR), (self.uplink, port_flags::UPLINK)];
+        let bits = [
+            (self.monitor, port_flags::MONITOR),
+            (self.uplink, port_flags::UPLINK),
+            (self.pass_undeclared, port_flags::PASS_UNDECLARED),
+        ];
         bits.iter()
             .filter(|(set, _)| *set)
             .fold(0, |flags, (_, bit)| flags | bit)

@@ -11,7 +11,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{IntCounterVec, IntGaugeVec, Opts};
 
 use crate::bindings::Bindings;
-use crate::state::{Counters, GenerationStatus, State, Status};
+use crate::state::{Counters, GenerationStatus, PolicySource, State, Status};
 
 /// A scrape in the making.
 pub(super) struct Scrape(pub(super) Vec<MetricFamily>);
@@ -65,6 +65,16 @@ impl Scrape {
             "Whether /readyz says yes.",
             [],
             [([], flag(status.ready))],
+        );
+        let sources = PolicySource::ALL.map(|source| {
+            let is_it = status.policy_source == Some(source);
+            ([source.name().to_owned()], flag(is_it))
+        });
+        self.gauges(
+            "enforcer_policy_source",
+            "1 for where the policy in force comes from.",
+            ["source"],
+            sources,
         );
         let results = [
             ("success", status.reloads_succeeded),

@@ -11,6 +11,7 @@
 //! validate.rs   PolicyFile -> ValidPolicy       names.rs: references, duplicates; groups.rs: names of names;
 //!               addresses.rs: who owns which address; lans.rs: what the zones of a VLAN share; library.rs: classes and
 //!               templates that are built in; dynamic.rs: devices with leased addresses; unused.rs: what nothing names
+//! salvage.rs    files that are not valid -> zones
 //! compile/      ValidPolicy -> TableSet         recursive flow classification
 //! ```
 //!
@@ -35,6 +36,7 @@ mod names;
 pub(crate) mod parts;
 pub mod probe;
 mod rates;
+mod salvage;
 mod services;
 pub mod tables;
 mod unused;
@@ -46,6 +48,7 @@ use std::{collections::HashSet, path::PathBuf, sync::Arc, time::SystemTime};
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
 pub use check::{Summary, check};
+pub use salvage::{salvage, salvage_texts};
 pub use tables::TableSet;
 pub use valid::ValidPolicy;
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 
 use super::fields::Complaint;
-use super::valid::{ServiceMatch, VlanId};
+use super::valid::{OnNoPolicy, ServiceMatch, VlanId};
 use super::{grammar, services};
 use crate::diagnostics::{Diagnostic, Location};
 
@@ -34,4 +34,9 @@ pub(crate) fn prefix(text: &str, at: Location) -> Result<IpNetwork, Diagnostic> 
 /// `tcp/22`, `icmp/echo`.
 pub(crate) fn service(text: &str, at: Location) -> Result<ServiceMatch, Diagnostic> {
     placed(services::expression(text), at)
+}
+
+/// `pass` or `drop`.
+pub(crate) fn on_no_policy(text: &str, at: Location) -> Result<OnNoPolicy, Diagnostic> {
+    placed(grammar::on_no_policy(text), at)
 }

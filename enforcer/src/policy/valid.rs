@@ -191,7 +191,8 @@ pub struct Zone {
     /// The smallest MSS that a SYN toward its addresses may announce, where the device does not have its own; the class's
     /// filled in. 0 for any. Like `limits`, it does not hold for groups and the unspecified address.
     pub least_mss: u16,
-    /// What becomes of its frames while no policy is in force; the class's filled in. `Pass` for the built-in zones.
+    /// What becomes of its frames while no policy is in force; the class's filled in for zones that enforce. `Pass` for the
+    /// built-in zones.
     pub on_no_policy: OnNoPolicy,
     /// The name of its class, declared or built in.
     pub class: Option<String>,

@@ -9,7 +9,9 @@ use super::{
     library::Catalogue,
     names::Names,
     unused,
-    valid::{Class, Guards, Limit, Limits, MustFlow, Never, OnNoPolicy, Service, ServiceMatch, ValidPolicy, Zone},
+    valid::{
+        Class, Guards, Limit, Limits, Mode, MustFlow, Never, OnNoPolicy, Service, ServiceMatch, ValidPolicy, Zone,
+    },
 };
 use crate::diagnostics::{Diagnostic, Sources};
 
@@ -88,7 +90,7 @@ pub(super) fn validate(
     policy
 }
 
-fn zones(texts: &[ZoneText], classes: &Catalogue<Traits>, realms: &mut Vec<String>) -> Vec<Zone> {
+pub(super) fn zones(texts: &[ZoneText], classes: &Catalogue<Traits>, realms: &mut Vec<String>) -> Vec<Zone> {
     let built_in = |name: &str| Zone {
         name: name.to_owned(),
         vlan: None,
@@ -128,12 +130,21 @@ fn zones(texts: &[ZoneText], classes: &Catalogue<Traits>, realms: &mut Vec<Strin
             broadcast: Limit::default(),
             strict_tcp: text.strict_tcp,
             least_mss: traits.least_mss.unwrap_or(0),
-            on_no_policy: traits.on_no_policy.unwrap_or_default(),
+            on_no_policy: on_no_policy(text, traits),
             class: text.class.as_ref().map(|class| class.value.clone()),
             at: Some(text.name.at),
         });
     }
     zones
+}
+
+/// A zone in monitor mode promises that nothing is dropped; only its own word takes that back.
+fn on_no_policy(text: &ZoneText, traits: Traits) -> OnNoPolicy {
+    match text.mode {
+        Mode::Monitor => text.traits.on_no_policy,
+        Mode::Enforce => traits.on_no_policy,
+    }
+    .unwrap_or_default()
 }
 
 fn service(text: &ServiceText, held: &[ServiceMatch]) -> Service {

@@ -14,7 +14,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-pub use pointer::{Pending, Pointer};
+pub use pointer::{Deed, Pending, Pointer, What};
 pub use record::{Change, FileHeader, Header, Revision};
 
 /// Revisions that are kept.
@@ -64,7 +64,8 @@ impl Store {
         }
     }
 
-    /// Makes the folder, and clears away what a kill left unfinished. For the one controller that writes.
+    /// Makes the folder, and clears away what a kill left: files in the making, and revisions that were never in force. For
+    /// the one controller that writes.
     pub fn prepare(&self) -> Result<(), StoreError> {
         let unmade = |error| failed("making", &self.folder, error);
         DirBuilder::new()
@@ -77,13 +78,21 @@ impl Store {
                 let _ = fs::remove_file(entry.path());
             }
         }
+        let newest = self.pointer().newest;
+        let never = self.numbers().into_iter().filter(|number| *number > newest);
+        never.for_each(|number| self.remove(number));
         Ok(())
+    }
+
+    /// Forgets a revision that did not come into force.
+    pub fn remove(&self, number: u32) {
+        let _ = fs::remove_file(self.path(number));
     }
 
     /// Keeps a revision, and returns its number. Of the older ones, as many as [`KEPT`] allows stay, and those that `pointer` needs.
     pub fn add(&self, change: &Change, pointer: &Pointer) -> Result<u32, StoreError> {
         let numbers = self.numbers();
-        let number = numbers.first().copied().unwrap_or(0).max(pointer.in_force) + 1;
+        let number = numbers.first().copied().unwrap_or(0).max(pointer.newest) + 1;
         self.write(&format!("{number:08}{ENDING}"), &record::encode(number, change))?;
         let needed = |number: u32| {
             number == pointer.in_force
@@ -123,9 +132,13 @@ impl Store {
 
     /// Which revision is in force. Without a pointer that can be read, the newest one.
     pub fn pointer(&self) -> Pointer {
-        let newest = || Pointer {
-            in_force: self.numbers().first().copied().unwrap_or(0),
-            ..Pointer::default()
+        let newest = || {
+            let newest = self.numbers().first().copied().unwrap_or(0);
+            Pointer {
+                in_force: newest,
+                newest,
+                ..Pointer::default()
+            }
         };
         let path = self.folder.join(POINTER);
         match fs::read(&path).map(|octets| record::unseal(&octets).map(|(pointer, _)| pointer)) {
@@ -140,7 +153,16 @@ impl Store {
 
     /// Says which revision is in force.
     pub fn point(&self, pointer: &Pointer) -> Result<(), StoreError> {
-        self.write(POINTER, &record::seal(pointer))
+        self.stage("point", pointer)?.commit()
+    }
+
+    /// Writes what [`Staged::commit`] then makes true without needing room on the disk. `name` keeps several apart.
+    pub fn stage(&self, name: &str, pointer: &Pointer) -> Result<Staged, StoreError> {
+        let unfinished = self.unfinished(&format!("{POINTER}-{name}"), &record::seal(pointer))?;
+        Ok(Staged {
+            unfinished,
+            path: self.folder.join(POINTER),
+        })
     }
 
     /// Numbers of the revisions, newest first.
@@ -166,25 +188,62 @@ impl Store {
 
     /// Writes a file whole or not at all.
     fn write(&self, name: &str, octets: &[u8]) -> Result<(), StoreError> {
-        let unfinished = self.folder.join(format!("{UNFINISHED}-{name}"));
+        let unfinished = self.unfinished(name, octets)?;
         let path = self.folder.join(name);
+        rename(&unfinished, &path)
+    }
+
+    /// Writes a file under the name of one in the making.
+    fn unfinished(&self, name: &str, octets: &[u8]) -> Result<PathBuf, StoreError> {
+        let path = self.folder.join(format!("{UNFINISHED}-{name}"));
         let written = (|| {
             let mut file = OpenOptions::new()
                 .write(true)
                 .create(true)
                 .truncate(true)
                 .mode(0o600)
-                .open(&unfinished)?;
+                .open(&path)?;
             file.write_all(octets)?;
-            file.sync_all()?;
-            fs::rename(&unfinished, &path)?;
-            File::open(&self.folder)?.sync_all()
+            file.sync_all()
         })();
         written.map_err(|error| {
-            let _ = fs::remove_file(&unfinished);
+            let _ = fs::remove_file(&path);
             failed("writing", &path, error)
-        })
+        })?;
+        Ok(path)
     }
+}
+
+/// A pointer that is on the disk and does not count yet. Dropped, it never does.
+#[derive(Debug)]
+pub struct Staged {
+    unfinished: PathBuf,
+    path: PathBuf,
+}
+
+impl Staged {
+    /// Makes it count.
+    pub fn commit(self) -> Result<(), StoreError> {
+        rename(&self.unfinished, &self.path)
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.unfinished);
+    }
+}
+
+/// Gives a file its name for good.
+fn rename(unfinished: &Path, path: &Path) -> Result<(), StoreError> {
+    let renamed = (|| {
+        fs::rename(unfinished, path)?;
+        File::open(path.parent().unwrap_or(path))?.sync_all()
+    })();
+    renamed.map_err(|error| {
+        let _ = fs::remove_file(unfinished);
+        failed("writing", path, error)
+    })
 }
 
 fn failed(doing: &'static str, path: &Path, error: io::Error) -> StoreError {

@@ -29,6 +29,7 @@ fn add(store: &Store, comment: &str) -> u32 {
     store
         .point(&Pointer {
             in_force: number,
+            newest: number,
             ..Pointer::default()
         })
         .unwrap();
@@ -92,8 +93,9 @@ fn fifty_are_kept_and_what_is_needed_beyond() {
     let oldest = *store.numbers().last().unwrap();
     let pointer = Pointer {
         in_force: oldest,
+        newest: KEPT as u32 + 5,
         held: true,
-        pending: None,
+        ..Pointer::default()
     };
     store.point(&pointer).unwrap();
     for _ in 0..3 {
@@ -116,6 +118,31 @@ fn what_a_kill_left_is_cleared_away() {
 }
 
 #[test]
+fn a_revision_that_a_kill_kept_from_coming_into_force_is_forgotten() {
+    let (_folder, store) = store();
+    add(&store, "good");
+    assert_eq!(store.add(&change("killed"), &store.pointer()).unwrap(), 2);
+    store.prepare().unwrap();
+    assert_eq!(store.numbers(), [1]);
+}
+
+#[test]
+fn a_staged_pointer_counts_when_it_is_committed() {
+    let (folder, store) = store();
+    add(&store, "a");
+    let next = Pointer {
+        held: true,
+        ..store.pointer()
+    };
+    drop(store.stage("x", &next).unwrap());
+    assert!(!store.pointer().held);
+    store.stage("x", &next).unwrap().commit().unwrap();
+    assert!(store.pointer().held);
+    let left = fs::read_dir(folder.path().join("revisions")).unwrap().count();
+    assert_eq!(left, 2, "the revision and the pointer");
+}
+
+#[test]
 fn a_damaged_pointer_means_the_newest() {
     let (folder, store) = store();
     add(&store, "a");
@@ -125,6 +152,7 @@ fn a_damaged_pointer_means_the_newest() {
         store.pointer(),
         Pointer {
             in_force: 2,
+            newest: 2,
             ..Pointer::default()
         }
     );

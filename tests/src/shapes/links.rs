@@ -2,14 +2,14 @@
 
 use enforcer_common::verdict::{DropReason, Stage};
 
-use super::{ACCESS, Case, MONITOR_TRUNK, NO_PORT, allowed, case, default_denied, dropped, monitored, passes_at};
+use super::{ACCESS, Case, MONITOR_TRUNK, NO_PORT, OPEN, allowed, case, default_denied, dropped, monitored, passes_at};
 use crate::packet::{BROADCAST, Builder, packet};
 
 const SERVER: &str = "10.20.5.10";
 const PUMP_1_MAC: [u8; 6] = [0x00, 0x1e, 0x3d, 0x00, 0x01, 0x01];
 
 pub(super) fn cases() -> Vec<Case> {
-    [ports(), vlans(), control(), sources(), link_scoped()].concat()
+    [ports(), open(), vlans(), control(), sources(), link_scoped()].concat()
 }
 
 fn telemetry(source: &str, port: u16) -> Builder {
@@ -45,6 +45,51 @@ fn ports() -> Vec<Case> {
             monitored(dropped(Stage::Parse, DropReason::TruncatedIpv4)),
         )
         .on(MONITOR_TRUNK),
+    ]
+}
+
+/// A port of the time without a policy.
+fn open() -> Vec<Case> {
+    let undeclared = packet().vlan(668).ip("10.66.0.9", SERVER).udp(1, 24105).build();
+    let elsewhere = packet().vlan(667).ip("10.66.0.9", SERVER).udp(1, 24105).build();
+    let double = packet()
+        .service_vlan(668)
+        .vlan(7)
+        .ip("10.66.0.9", SERVER)
+        .udp(1, 24105)
+        .build();
+    let undeclared_passes = monitored(dropped(Stage::Link, DropReason::VlanUndeclared));
+    vec![
+        case(
+            "an undeclared VLAN on an open port",
+            undeclared.clone(),
+            undeclared_passes,
+        )
+        .on(OPEN),
+        case("the same with two tags", double, undeclared_passes).on(OPEN),
+        case(
+            "the same, cut off",
+            undeclared.clone().truncated(30),
+            monitored(dropped(Stage::Parse, DropReason::TruncatedIpv4)),
+        )
+        .on(OPEN),
+        case(
+            "an undeclared VLAN elsewhere",
+            undeclared,
+            dropped(Stage::Link, DropReason::VlanUndeclared),
+        ),
+        case(
+            "a VLAN that the open port leaves out",
+            elsewhere,
+            dropped(Stage::Link, DropReason::VlanNotAllowed),
+        )
+        .on(OPEN),
+        case(
+            "a zone that enforces, on an open port",
+            packet().vlan(666).ip("10.66.0.9", SERVER).udp(7, 24105).build(),
+            default_denied(),
+        )
+        .on(OPEN),
     ]
 }
 

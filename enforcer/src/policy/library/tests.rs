@@ -56,9 +56,10 @@ classes:
   of-zone: {limits: {from: {flows: 1/s}, toward: {flows: 2/s}}, least_mss: 100, on_no_policy: drop}
   of-device: {limits: {toward: {flows: 3/s}}, least_mss: 0}
 zones:
-  a: {vlan: 1, subnets: 10.1.0.0/16, class: of-zone}
+  a: {vlan: 1, subnets: 10.1.0.0/16, class: of-zone, mode: enforce}
   b: {vlan: 2, subnets: 10.2.0.0/16, class: of-zone, limits: {from: {flows: 4/s}}, least_mss: 200, on_no_policy: pass}
   c: {vlan: 3, subnets: 10.3.0.0/16}
+  d: {vlan: 4, subnets: 10.4.0.0/16, class: of-zone}
 devices:
   a-1: {zone: a, address: 10.1.0.1}
   a-2: {zone: a, address: 10.1.0.2, class: of-device}
@@ -75,7 +76,9 @@ devices:
         [
             (flows(1), flows(2), 100, OnNoPolicy::Drop),
             (flows(4), flows(2), 200, OnNoPolicy::Pass),
-            (none, none, 0, OnNoPolicy::Pass)
+            (none, none, 0, OnNoPolicy::Pass),
+            // It monitors, so a class does not make it drop.
+            (flows(1), flows(2), 100, OnNoPolicy::Pass),
         ]
     );
     let devices = policy
