@@ -12,6 +12,7 @@ pub mod diagnostics;
 pub mod doctor;
 pub mod engine;
 pub mod events;
+pub mod flows;
 pub mod http;
 pub mod kernel;
 pub mod metrics;

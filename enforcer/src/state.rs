@@ -15,7 +15,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::bindings::Bindings;
-use crate::config::Config;
+use crate::config::{Config, EventOutput};
+use crate::events::watch::Watchers;
+use crate::flows::{ActivityCache, Sightings};
 use crate::kernel::generation::typed;
 use crate::kernel::{Error, Generation, Sizes, SlotNames};
 use crate::policy::TableSet;
@@ -32,6 +34,16 @@ pub struct State {
     counters: OnceLock<Counters>,
     /// What became of the events that came out of the ring.
     pub events: EventCounts,
+    /// Whether the kernel program sends events.
+    pub sends_events: bool,
+    /// Clients that watch events.
+    pub watchers: Watchers,
+    /// What events tell of devices.
+    pub sightings: Sightings,
+    /// What devices and zones do.
+    pub activity: ActivityCache,
+    /// Idle seconds after which a flow is forgotten, by the code of a `FlowState`.
+    pub idle_seconds: [u32; 8],
     /// Addresses learnt by DHCP.
     pub bindings: Bindings,
     /// How full the tables of state are.
@@ -210,6 +222,11 @@ impl State {
             names: RwLock::default(),
             counters: OnceLock::new(),
             events: EventCounts::default(),
+            sends_events: config.events.output != EventOutput::None,
+            watchers: Watchers::default(),
+            sightings: Sightings::default(),
+            activity: ActivityCache::default(),
+            idle_seconds: config.idle_seconds,
             bindings: Bindings::new(&config.state_directory),
             table_use: TableUse::default(),
             sizes: config.sizes,

@@ -36,6 +36,15 @@ pub struct LearntAddress {
 }
 
 impl Bindings {
+    /// Who has which address by DHCP now: device, realm and address.
+    pub fn leases(&self) -> Vec<(String, String, Ipv4Addr)> {
+        let inner = self.inner();
+        let entries = inner.book.iter();
+        entries
+            .map(|(device, held)| (device.to_owned(), held.realm.clone(), held.address))
+            .collect()
+    }
+
     /// The devices of the policy in force, by name.
     pub fn devices(&self) -> Vec<DeviceStatus> {
         let moment = now().ok();

@@ -1,5 +1,6 @@
 //! The command line, one file a command. Data goes to standard output, all else to standard error.
 
+mod ask;
 mod assets;
 mod check;
 mod detach;
@@ -8,6 +9,8 @@ mod doctor;
 mod exit;
 mod explain;
 mod findings;
+mod flows;
+mod monitor;
 mod reload;
 mod run;
 mod simulate;
@@ -29,7 +32,7 @@ pub(crate) use terminal::OutputFormat;
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Examples:\n  enforcer check /etc/enforcer/policy\n  enforcer test /etc/enforcer/policy\n  enforcer explain --src ct-01 --dst pacs-01 --service tcp/104\n  enforcer run --config /etc/enforcer/enforcer.toml\n  enforcer reload\n  enforcer detach\n\nExit codes: 0 fine, 1 wrong input or a finding, 2 usage or environment."
+    after_help = "Examples:\n  enforcer check /etc/enforcer/policy\n  enforcer test /etc/enforcer/policy\n  enforcer explain --src ct-01 --dst pacs-01 --service tcp/104\n  enforcer run --config /etc/enforcer/enforcer.toml\n  enforcer reload\n  enforcer monitor --verdict drop\n  enforcer detach\n\nExit codes: 0 fine, 1 wrong input or a finding, 2 usage or environment."
 )]
 struct Cli {
     /// How much goes to the log on standard error.
@@ -60,9 +63,13 @@ enum Command {
     /// Read the policy anew and put it in force; the running one stays if anything is wrong.
     Reload(ConfigArgument),
     /// Tell what is in force.
-    Status(status::Arguments),
-    /// Tell which devices the policy in force has, and their addresses.
-    Devices(devices::Arguments),
+    Status(ask::AskArguments),
+    /// Tell which devices the policy in force has, their addresses, when they were seen last, and what they do.
+    Devices(ask::AskArguments),
+    /// Show events as they come: frames that are refused, and the first of flows that a rule logs.
+    Monitor(monitor::Arguments),
+    /// Tell of the flows that are kept: who talks to whom, by which rule, how much and since when.
+    Flows(flows::Arguments),
     /// Look at the machine, the ports and the files, and tell what is in the way, with the cure.
     Doctor(doctor::Arguments),
     /// Take the enforcement off all ports and remove all that was kept, flows and counters included.
@@ -100,6 +107,8 @@ impl Command {
             Self::Reload(config) => reload::run(config),
             Self::Status(arguments) => status::run(arguments),
             Self::Devices(arguments) => devices::run(arguments),
+            Self::Monitor(arguments) => monitor::run(arguments),
+            Self::Flows(arguments) => flows::run(arguments),
             Self::Doctor(arguments) => doctor::run(arguments),
             Self::Detach(config) => detach::run(config),
             Self::Check(arguments) => check::run(arguments),

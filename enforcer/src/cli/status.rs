@@ -2,21 +2,12 @@
 
 use serde_json::Value;
 
-use super::{ConfigArgument, Exit, OutputFormat};
-use crate::control::{self, Verb};
+use super::ask::AskArguments;
+use super::{Exit, OutputFormat};
+use crate::control::Verb;
 
-#[derive(clap::Args)]
-pub(super) struct Arguments {
-    #[command(flatten)]
-    config: ConfigArgument,
-    /// How to print it.
-    #[arg(long, value_enum, default_value_t)]
-    output: OutputFormat,
-}
-
-pub(super) fn run(arguments: &Arguments) -> Result<(), Exit> {
-    let config = arguments.config.load()?;
-    let status = &control::call(&config.runtime_directory, Verb::Status)?;
+pub(super) fn run(arguments: &AskArguments) -> Result<(), Exit> {
+    let status = &arguments.ask(Verb::Status)?;
     match arguments.output {
         OutputFormat::Json => println!("{status:#}"),
         OutputFormat::Human => print(status),

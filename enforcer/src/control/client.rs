@@ -11,6 +11,8 @@ use super::{CLIENT_TIMEOUT, Request, VERSION, Verb, WORK_TIMEOUT, socket_path};
 
 /// Octets of an answer.
 const ANSWER_BYTES: u64 = 16 << 20;
+/// Octets of a line behind it.
+const LINE_BYTES: u64 = 64 << 10;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -40,14 +42,58 @@ pub enum CallError {
 pub fn call(runtime_directory: &Path, request: Verb) -> Result<Value, CallError> {
     let path = socket_path(runtime_directory);
     let name = path.display().to_string();
-    let mut answer = converse(&path, request).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => CallError::Absent(name.clone()),
-        io::ErrorKind::PermissionDenied => CallError::Permission(name.clone()),
-        _ => CallError::Broken {
-            path: name.clone(),
-            error,
-        },
-    })?;
+    let (answer, _) = converse(&path, request).map_err(|error| explain(&name, error))?;
+    result(answer)
+}
+
+/// Asks the controller for lines, which come behind its answer.
+pub fn stream(runtime_directory: &Path, request: Verb) -> Result<Lines, CallError> {
+    let path = socket_path(runtime_directory);
+    let name = path.display().to_string();
+    let (answer, reader) = converse(&path, request).map_err(|error| explain(&name, error))?;
+    result(answer)?;
+    // Whether a line comes soon is up to what is asked for.
+    let lines = Lines { name, reader };
+    let reader = lines.reader.get_ref();
+    reader.set_read_timeout(None).map_err(|error| lines.broken(error))?;
+    Ok(lines)
+}
+
+/// Lines that come from the controller.
+pub struct Lines {
+    name: String,
+    reader: BufReader<UnixStream>,
+}
+
+impl Lines {
+    /// The next line, without its end; `None` when the controller has ended the stream. Waits for it.
+    pub fn next_line(&mut self) -> Result<Option<String>, CallError> {
+        let mut line = String::new();
+        let mut bounded = (&mut self.reader).take(LINE_BYTES);
+        let read = bounded.read_line(&mut line);
+        match read.map_err(|error| self.broken(error))? {
+            0 => Ok(None),
+            _ if line.pop() == Some('\n') => Ok(Some(line)),
+            _ => Err(self.broken(io::ErrorKind::UnexpectedEof.into())),
+        }
+    }
+
+    /// The error for a stream that is not what it should be.
+    pub fn broken(&self, error: io::Error) -> CallError {
+        explain(&self.name, error)
+    }
+}
+
+fn explain(name: &str, error: io::Error) -> CallError {
+    let path = name.to_owned();
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => CallError::Absent(path),
+        io::ErrorKind::PermissionDenied => CallError::Permission(path),
+        _ => CallError::Broken { path, error },
+    }
+}
+
+fn result(mut answer: Value) -> Result<Value, CallError> {
     if answer["ok"] == true {
         return Ok(answer["result"].take());
     }
@@ -59,7 +105,7 @@ pub fn call(runtime_directory: &Path, request: Verb) -> Result<Value, CallError>
     ))
 }
 
-fn converse(path: &Path, request: Verb) -> io::Result<Value> {
+fn converse(path: &Path, request: Verb) -> io::Result<(Value, BufReader<UnixStream>)> {
     let mut stream = UnixStream::connect(path)?;
     stream.set_write_timeout(Some(CLIENT_TIMEOUT))?;
     stream.set_read_timeout(Some(WORK_TIMEOUT + Duration::from_secs(1)))?;
@@ -70,6 +116,9 @@ fn converse(path: &Path, request: Verb) -> io::Result<Value> {
     line.push(b'\n');
     stream.write_all(&line)?;
     let mut answer = String::new();
-    BufReader::new(stream.take(ANSWER_BYTES)).read_line(&mut answer)?;
-    serde_json::from_str(&answer).map_err(|error| io::Error::other(format!("an answer that is none: {error}")))
+    let mut reader = BufReader::new(stream);
+    (&mut reader).take(ANSWER_BYTES).read_line(&mut answer)?;
+    let answer = serde_json::from_str(&answer);
+    let answer = answer.map_err(|error| io::Error::other(format!("an answer that is none: {error}")))?;
+    Ok((answer, reader))
 }

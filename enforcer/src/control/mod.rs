@@ -1,11 +1,13 @@
 //! The control socket: how `enforcer reload`, `status` and `detach` talk to the controller.
 //!
-//! One request a connection, one line of JSON each way, both with a version. The socket is mode 0660 in the runtime
+//! One request a connection, one line of JSON each way, both with a version; behind the answer to some requests come more lines
+//! (see `streams.rs`). The socket is mode 0660 in the runtime
 //! directory; what changes anything needs the uid of root or of the controller. Size and time are bounded on both
 //! sides, so a slow or hostile client stalls nobody.
 
 mod client;
 mod server;
+mod streams;
 #[cfg(test)]
 mod tests;
 
@@ -16,7 +18,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-pub use client::{CallError, call};
+use crate::events::watch::Filter;
+use crate::flows::Query;
+pub use client::{CallError, Lines, call, stream};
 pub use server::{bind, serve};
 
 /// The version of requests and answers.
@@ -49,8 +53,13 @@ pub struct Request {
 pub enum Verb {
     /// Tell of the state. The result is a [`Status`](crate::state::Status).
     Status,
-    /// Tell of the devices and their addresses. The result is a list of [`DeviceStatus`](crate::bindings::DeviceStatus).
+    /// Tell of the devices, their addresses and what they do. The result is a list of
+    /// [`DeviceReport`](crate::flows::DeviceReport).
     Devices,
+    /// Tell of events as they come, one line each, until the client goes.
+    Monitor(Filter),
+    /// Tell of flows, one line each, and of their number in the last line: [`fetch`](crate::flows::fetch) reads them.
+    Flows(Query),
     /// Read the policy anew and put it in force. The result is the new state.
     Reload,
     /// Take the program off all ports, and end. The result is the list of the ports.
@@ -60,7 +69,7 @@ pub enum Verb {
 impl Verb {
     /// Whether it changes anything.
     fn is_mutating(&self) -> bool {
-        !matches!(self, Self::Status | Self::Devices)
+        !matches!(self, Self::Status | Self::Devices | Self::Monitor(_) | Self::Flows(_))
     }
 }
 

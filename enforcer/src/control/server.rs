@@ -11,11 +11,13 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::streams::{self, Stream, Streams};
 use super::{Answer, CLIENT_TIMEOUT, Command, REQUEST_BYTES, Request, VERSION, Verb, WORK_TIMEOUT, socket_path};
 use crate::clients;
+use crate::flows::DeviceReport;
 use crate::state::State;
 
 /// Clients at a time.
@@ -42,28 +44,51 @@ pub fn bind(runtime_directory: &Path) -> io::Result<UnixListener> {
 
 /// Answers clients for as long as the task lives.
 pub async fn serve(listener: UnixListener, state: Arc<State>, commands: mpsc::Sender<Command>) {
+    let streams = Streams::new();
     clients::serve(listener, "the control socket", CLIENTS, |stream| {
-        let (state, commands) = (Arc::clone(&state), commands.clone());
-        async move { converse(stream, &state, &commands).await }
+        let (state, commands, streams) = (Arc::clone(&state), commands.clone(), streams.clone());
+        async move {
+            let mut stream = BufReader::new(stream);
+            let more = converse(&mut stream, &state, &commands, &streams).await;
+            if let Some((lines, place)) = more {
+                // A task of its own: streams have places of their own, and do not take those of short requests.
+                tokio::spawn(async move {
+                    streams::send(lines, &mut stream, &state).await;
+                    drop(place);
+                });
+            }
+        }
     })
     .await;
 }
 
-/// One request and its answer. A client that does not listen is its own problem.
-async fn converse(stream: UnixStream, state: &State, commands: &mpsc::Sender<Command>) {
-    let uid = stream.peer_cred().map(|peer| peer.uid());
-    let mut stream = BufReader::new(stream);
-    let result = match (timeout(CLIENT_TIMEOUT, read(&mut stream)).await, uid) {
-        (Ok(Ok(request)), Ok(uid)) => answer(&request, uid, state, commands).await,
+/// One request and its answer, and what is to follow it. A client that does not listen is its own problem.
+async fn converse(
+    stream: &mut BufReader<UnixStream>,
+    state: &Arc<State>,
+    commands: &mpsc::Sender<Command>,
+    streams: &Streams,
+) -> Option<(Stream, OwnedSemaphorePermit)> {
+    let uid = stream.get_ref().peer_cred().map(|peer| peer.uid());
+    let mut more = None;
+    let result = match (timeout(CLIENT_TIMEOUT, read(stream)).await, uid) {
+        (Ok(Ok(request)), Ok(uid)) => match streams.open(&request.request, state) {
+            None => answer(&request, uid, state, commands).await,
+            Some(opened) => opened.map(|opened| {
+                more = Some(opened);
+                Value::Null
+            }),
+        },
         (Ok(Err(error)), _) => Err(error),
         (Err(_), _) => Err("the request did not arrive in time".to_owned()),
         (_, Err(error)) => Err(format!("who asks is unknown: {error}")),
     };
-    let Ok(mut line) = serde_json::to_vec(&Answer::new(result)) else {
-        return;
-    };
+    let mut line = serde_json::to_vec(&Answer::new(result)).ok()?;
     line.push(b'\n');
-    let _ = timeout(CLIENT_TIMEOUT, stream.get_mut().write_all(&line)).await;
+    match timeout(CLIENT_TIMEOUT, stream.get_mut().write_all(&line)).await {
+        Ok(Ok(())) => more,
+        _ => None,
+    }
 }
 
 /// The request, or what is wrong with it.
@@ -91,7 +116,12 @@ async fn read(stream: &mut BufReader<UnixStream>) -> Result<Request, String> {
     Ok(request)
 }
 
-async fn answer(request: &Request, uid: u32, state: &State, commands: &mpsc::Sender<Command>) -> Result<Value, String> {
+async fn answer(
+    request: &Request,
+    uid: u32,
+    state: &Arc<State>,
+    commands: &mpsc::Sender<Command>,
+) -> Result<Value, String> {
     if request.request.is_mutating() {
         if uid != 0 && uid != rustix::process::geteuid().as_raw() {
             return Err(format!(
@@ -102,13 +132,24 @@ async fn answer(request: &Request, uid: u32, state: &State, commands: &mpsc::Sen
     }
     match request.request {
         Verb::Status => json(&*state.status()),
-        Verb::Devices => json(&state.bindings.devices()),
+        Verb::Devices => json(&with_flows(state, DeviceReport::all).await?),
+        Verb::Monitor(_) | Verb::Flows(_) => Err("an answer of many lines".to_owned()),
         Verb::Reload => {
             ask(commands, Command::Reload).await?;
             json(&*state.status())
         }
         Verb::Detach => json(&ask(commands, Command::Detach).await?),
     }
+}
+
+/// Runs what reads the flows in a thread that may block.
+async fn with_flows<T: Send + 'static>(
+    state: &Arc<State>,
+    work: impl FnOnce(&State) -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    let state = Arc::clone(state);
+    let worked = tokio::task::spawn_blocking(move || work(&state)).await;
+    worked.unwrap_or_else(|error| Err(error.to_string()))
 }
 
 fn json(result: &impl Serialize) -> Result<Value, String> {

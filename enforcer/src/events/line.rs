@@ -13,21 +13,21 @@ use crate::words;
 
 /// The record. What is not known of a frame is null.
 #[derive(Serialize)]
-struct Record<'a> {
+pub(super) struct Record<'a> {
     schema_version: u32,
     time: String,
     generation: u32,
-    verdict: Option<&'static str>,
-    reason: Option<&'static str>,
+    pub(super) verdict: Option<&'static str>,
+    pub(super) reason: Option<&'static str>,
     stage: Option<&'static str>,
-    rule: Option<&'a str>,
+    pub(super) rule: Option<&'a str>,
     rule_at: Option<&'a str>,
     port: Option<&'a str>,
     ifindex: u32,
-    vlan: Option<u16>,
-    inner_vlan: Option<u16>,
-    source: End<'a>,
-    destination: End<'a>,
+    pub(super) vlan: Option<u16>,
+    pub(super) inner_vlan: Option<u16>,
+    pub(super) source: End<'a>,
+    pub(super) destination: End<'a>,
     ethertype: String,
     protocol: Option<String>,
     service: Option<String>,
@@ -37,21 +37,21 @@ struct Record<'a> {
 
 /// One end of a frame.
 #[derive(Serialize)]
-struct End<'a> {
-    zone: Option<&'a str>,
-    device: Option<&'a str>,
+pub(super) struct End<'a> {
+    pub(super) zone: Option<&'a str>,
+    pub(super) device: Option<&'a str>,
     address: Option<IpAddr>,
     port: Option<u16>,
     mac: String,
 }
 
-/// The event as one line, without its end. Without the names of its generation, names are null.
-pub fn line(event: &Event, at: SystemTime, names: Option<&GenerationNames>) -> String {
-    let record = record(event, at, names);
-    serde_json::to_string(&record).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
+/// The record as one line, without its end.
+pub(super) fn text(record: &Record<'_>) -> String {
+    serde_json::to_string(record).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
 }
 
-fn record<'a>(event: &Event, at: SystemTime, names: Option<&'a GenerationNames>) -> Record<'a> {
+/// What an event says. Without the names of its generation, names are `None`.
+pub(super) fn record<'a>(event: &Event, at: SystemTime, names: Option<&'a GenerationNames>) -> Record<'a> {
     let stage = Stage::from_code(event.stage);
     let rule = names.filter(|_| event.rule != NO_RULE);
     let rule = rule.and_then(|names| names.tables.names.rules.get(event.rule as usize));

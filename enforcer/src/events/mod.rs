@@ -7,6 +7,7 @@ mod line;
 mod output;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod watch;
 
 use std::io;
 use std::sync::Arc;
@@ -14,12 +15,12 @@ use std::time::{Duration, SystemTime};
 
 use aya::maps::{MapData, RingBuf};
 use enforcer_common::abi::Event;
+use enforcer_common::verdict::Stage;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::io::unix::AsyncFd;
 
 use crate::kernel::sys;
 use crate::state::{EventCounts, State};
-pub use line::line;
 pub use output::Output;
 
 /// Events that are read before other tasks get their turn.
@@ -52,9 +53,23 @@ fn take(ring: &mut RingBuf<MapData>, state: &State, output: &Output) -> bool {
         };
         let at = boot + Duration::from_nanos(event.boot_nanos);
         let names = state.names(event.generation);
-        output.send(line(&event, at, names.as_deref()), &state.events);
+        let record = line::record(&event, at, names.as_deref());
+        if let (Some(device), true) = (record.source.device, is_verified(&event)) {
+            state.sightings.note(device, at, &event);
+        }
+        let text = line::text(&record);
+        state.watchers.offer(&record, &text);
+        output.send(text, &state.events);
     }
     false
+}
+
+/// Whether the source of the frame was found to be who it says: all stages up to that of the source guard let it pass.
+fn is_verified(event: &Event) -> bool {
+    matches!(
+        Stage::from_code(event.stage),
+        Some(Stage::Flow | Stage::Policy | Stage::Budget)
+    )
 }
 
 /// When the machine started, by the wall clock as it stands now.

@@ -4,21 +4,26 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::policy::{TableSet, compile, load};
+use crate::policy::{TableSet, ValidPolicy, compile, load};
 use crate::state::GenerationNames;
 
-/// A small hospital: pumps with one device on VLAN 110, servers on VLAN 20.
-pub(crate) fn tables() -> TableSet {
+/// A small hospital: pumps with one device on VLAN 110, servers on VLAN 20, and what else is given.
+pub(crate) fn policy(more: &str) -> ValidPolicy {
     let folder = tempfile::TempDir::new().unwrap();
-    let text = "zones:\n  pumps: {vlan: 110, subnets: [10.10.110.0/24], mode: enforce}\n  \
-                servers: {vlan: 20, subnets: [10.20.0.0/16, \"fd00:20::/64\"], mode: enforce}\n\
-                devices:\n  pump-1: {zone: pumps, address: 10.10.110.21}\n\
-                rules:\n  pumps-to-servers: {from: pumps, to: servers, services: [tcp/443], action: allow}\n";
-    std::fs::write(folder.path().join("p.yaml"), text).unwrap();
-    compile(&load(&[folder.path().to_path_buf()]).unwrap()).unwrap()
+    let zones = "zones:\n  pumps: {vlan: 110, subnets: [10.10.110.0/24], mode: enforce}\n  \
+                 servers: {vlan: 20, subnets: [10.20.0.0/16, \"fd00:20::/64\"], mode: enforce}\n\
+                 devices:\n  pump-1: {zone: pumps, address: 10.10.110.21}\n";
+    std::fs::write(folder.path().join("p.yaml"), zones.to_owned() + more).unwrap();
+    load(&[folder.path().to_path_buf()]).unwrap()
 }
 
-fn names() -> GenerationNames {
+/// The same with a rule.
+pub(crate) fn tables() -> TableSet {
+    let rules = "rules:\n  pumps-to-servers: {from: pumps, to: servers, services: [tcp/443], action: allow}\n";
+    compile(&policy(rules)).unwrap()
+}
+
+pub(crate) fn names() -> GenerationNames {
     let tables = Arc::new(tables());
     GenerationNames {
         number: 7,
@@ -32,15 +37,15 @@ fn endpoint(names: &GenerationNames, wanted: impl Fn(&crate::policy::tables::End
 }
 
 fn parsed(event: &Event, names: Option<&GenerationNames>) -> Value {
-    serde_json::from_str(&line(
+    serde_json::from_str(&line::text(&line::record(
         event,
         SystemTime::UNIX_EPOCH + Duration::from_millis(1500),
         names,
-    ))
+    )))
     .unwrap()
 }
 
-fn drop_event(names: &GenerationNames) -> Event {
+pub(crate) fn drop_event(names: &GenerationNames) -> Event {
     Event {
         generation: 7,
         rule: 0,

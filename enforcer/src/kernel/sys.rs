@@ -11,12 +11,14 @@
 use std::ffi::CString;
 use std::io;
 use std::mem::{size_of, zeroed};
+use std::ops::ControlFlow;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use aya::Pod;
 use aya_obj::generated::{BPF_F_REPLACE, bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_link_type};
+use enforcer_common::abi::{Flow, FlowKey};
 
 /// What the kernel says of an XDP link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,32 +180,68 @@ pub fn read_batch<V: Pod>(map: BorrowedFd<'_>, count: usize) -> io::Result<Vec<V
 /// Position in a walk over a map.
 type Cursor = [u8; 8];
 
+/// Entries of a hash map that are read in one call.
+const WALK: usize = 4096;
+
 /// The number of entries of a hash map with keys `K` and values `V` (not per CPU), in calls of 4096 entries.
 pub fn count_entries<K: Pod, V>(map: BorrowedFd<'_>) -> io::Result<u64> {
-    const BATCH: usize = 4096;
-    let mut keys = vec![0_u8; BATCH * size_of::<K>()];
-    let mut values = vec![0_u64; BATCH * size_of::<V>().div_ceil(8)];
-    let (mut cursor, mut next) = (Cursor::default(), Cursor::default());
+    let mut keys = vec![0_u8; WALK * size_of::<K>()];
+    let mut values = vec![0_u64; WALK * size_of::<V>().div_ceil(8)];
     let mut total = 0;
+    let (keys, values) = (keys.as_mut_ptr() as u64, values.as_mut_ptr() as u64);
+    walk(map, keys, values, |count| {
+        total += count as u64;
+        ControlFlow::Continue(())
+    })?;
+    Ok(total)
+}
+
+/// Shows all entries of a flow table, in no particular order, until `visit` breaks off. Entries that come and go meanwhile
+/// may be shown or not.
+pub fn walk_flows(map: BorrowedFd<'_>, mut visit: impl FnMut(&FlowKey, &Flow) -> ControlFlow<()>) -> io::Result<()> {
+    let mut keys = vec![FlowKey::EMPTY; WALK];
+    let mut values = vec![Flow::default(); WALK];
+    let (keys_at, values_at) = (keys.as_mut_ptr(), values.as_mut_ptr());
+    walk(map, keys_at as u64, values_at as u64, |count| {
+        for entry in 0..count.min(WALK) {
+            // SAFETY: inside of the two vectors, which nothing else touches during the walk. The kernel has written whole
+            // entries there; any bits are a key, and any bits are a flow, which is integers without padding.
+            let (key, flow) = unsafe { (&*keys_at.add(entry), &*values_at.add(entry)) };
+            visit(key, flow)?;
+        }
+        ControlFlow::Continue(())
+    })
+}
+
+/// Walks over a hash map in calls of [`WALK`] entries, which the kernel writes to `keys` and `values`: addresses of room for
+/// so many. `visit` is told how many there are each time.
+fn walk(
+    map: BorrowedFd<'_>,
+    keys: u64,
+    values: u64,
+    mut visit: impl FnMut(usize) -> ControlFlow<()>,
+) -> io::Result<()> {
+    let (mut cursor, mut next) = (Cursor::default(), Cursor::default());
     let mut start = true;
     loop {
         let mut attr = attributes();
         attr.batch.map_fd = map.as_raw_fd() as u32;
         attr.batch.in_batch = if start { 0 } else { cursor.as_mut_ptr() as u64 };
         attr.batch.out_batch = next.as_mut_ptr() as u64;
-        attr.batch.keys = keys.as_mut_ptr() as u64;
-        attr.batch.values = values.as_mut_ptr() as u64;
-        attr.batch.count = BATCH as u32;
+        attr.batch.keys = keys;
+        attr.batch.values = values;
+        attr.batch.count = WALK as u32;
         let result = bpf(bpf_cmd::BPF_MAP_LOOKUP_BATCH, &mut attr);
         // SAFETY: plain integers.
-        let count = unsafe { attr.batch.count };
-        match result {
-            Ok(_) => total += u64::from(count),
-            // The end of the map comes as ENOENT, together with the last entries.
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
-                return Ok(total + u64::from(count));
-            }
+        let count = unsafe { attr.batch.count } as usize;
+        // The end of the map comes as ENOENT, together with the last entries.
+        let ended = match result {
+            Ok(_) => false,
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
             Err(error) => return Err(error),
+        };
+        if visit(count).is_break() || ended {
+            return Ok(());
         }
         cursor = next;
         start = false;

@@ -8,6 +8,7 @@ mod tables;
 
 use std::sync::Arc;
 
+use enforcer_common::abi::Stat;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntGaugeVec, Opts, Registry, TextEncoder};
@@ -36,6 +37,14 @@ impl Metrics {
     pub fn page(&self) -> prometheus::Result<String> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
+}
+
+/// A single count of the kernel program; 0 before a generation was loaded.
+pub fn stat(state: &State, stat: Stat) -> u64 {
+    let counters = state.counters();
+    counters.map_or(0, |counters| {
+        scrape::per_cpu(&counters.stats, stat as u32).into_iter().sum()
+    })
 }
 
 struct EnforcerCollector {

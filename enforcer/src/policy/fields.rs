@@ -95,7 +95,7 @@ fn unknown_key(key: &Key<'_>, known: &Known) -> Diagnostic {
 }
 
 /// The name most like another one, if any is close enough to be a slip of the fingers.
-pub(super) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+pub(crate) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     let allowed = 1 + name.chars().count() / 4;
     names
         .filter(|other| other.len().abs_diff(name.len()) <= 4)

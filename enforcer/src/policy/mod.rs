@@ -48,6 +48,7 @@ use std::{collections::HashSet, path::PathBuf, sync::Arc, time::SystemTime};
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
 pub use check::{Summary, check};
+pub(crate) use fields::nearest;
 pub use salvage::{salvage, salvage_texts};
 pub use tables::TableSet;
 pub use valid::ValidPolicy;
