@@ -3,7 +3,7 @@
 //! ```text
 //! frames/      what a frame costs, by test runs; gate.rs: what must not grow
 //! throughput/  frames a second through veth, dropped and forwarded, beside other firewalls
-//! scale.rs     against the size of policy and tables
+//! scale/       against the size of policy and tables
 //! limiter.rs   offered against passed
 //! control.rs   reloads under load, events
 //! results.rs   what all of them give; table.rs, plot.rs, page.rs: how it is shown
