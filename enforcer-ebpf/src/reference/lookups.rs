@@ -37,6 +37,7 @@ fn read<const N: usize>(context: &XdpContext, at: usize) -> Option<[u8; N]> {
     Some(unsafe { from.cast::<[u8; N]>().read_unaligned() })
 }
 
+#[expect(clippy::many_single_char_names, reason = "octets in their order")]
 #[inline(always)]
 fn tuple(context: &XdpContext) -> Option<Tuple> {
     let [a, b, c, d, e, f, g, h, i, j, k, l] = read::<12>(context, SOURCE)?;
