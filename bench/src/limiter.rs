@@ -147,43 +147,50 @@ fn keep_running(generation: &Generation) -> Result<(Namespace, OwnedFd)> {
 }
 
 fn run_offer(generation: &Generation, frame: &Frame, cpus: usize, offer: Offer) -> Result<Tally> {
-    let (mut offered, mut passed, mut expected) = (0.0, 0.0, 0.0);
-    for span in 0..offer.spans {
-        let before = counted(generation)?;
-        let seconds = span_of(generation, frame, cpus, offer)?;
-        let after = counted(generation)?;
-        let more = (after.0 + after.1) - (before.0 + before.1);
-        offered += more;
-        passed += after.0 - before.0;
-        // The first span finds a full bucket; a later one what the pause has earned.
-        let room = if span == 0 {
-            BURST
-        } else {
-            BURST.min(RATE * offer.pause.as_secs_f64())
-        };
-        expected += more.min(RATE * seconds + room);
+    let start = Instant::now();
+    let mut batches = Vec::new();
+    for _ in 0..offer.spans {
+        batches.extend(span_of(generation, frame, cpus, offer, start)?);
         thread::sleep(offer.pause);
     }
+    let (passed, dropped) = counted(generation)?;
     Ok(Tally {
-        offered,
+        offered: passed + dropped,
         passed,
-        expected,
+        expected: permitted(&mut batches),
     })
 }
 
-/// Offers evenly for one span, each CPU its part; how long it took.
-fn span_of(generation: &Generation, frame: &Frame, cpus: usize, offer: Offer) -> Result<f64> {
+/// Frames that came at once, and when, in seconds.
+type Batch = (f64, u32);
+
+/// What a perfect limiter lets through of these: by when they really came, because a sender that a busy machine holds up
+/// loses what does not fit into the burst.
+fn permitted(batches: &mut [Batch]) -> f64 {
+    batches.sort_by(|one, other| one.0.total_cmp(&other.0));
+    let (mut room, mut last, mut passed) = (BURST, 0.0, 0.0);
+    for &(time, frames) in batches.iter() {
+        room = BURST.min(room + RATE * (time - last));
+        last = time;
+        let now = f64::from(frames).min(room);
+        (room, passed) = (room - now, passed + now);
+    }
+    passed
+}
+
+/// Offers evenly for one span, each CPU its part.
+fn span_of(generation: &Generation, frame: &Frame, cpus: usize, offer: Offer, start: Instant) -> Result<Vec<Batch>> {
     let program = generation.program()?;
-    let start = Instant::now();
+    let began = Instant::now();
     #[expect(clippy::cast_precision_loss, reason = "one or two")]
     let rate = RATE * offer.times / cpus as f64;
-    let one = |cpu: usize| -> Result<()> {
+    let one = |cpu: usize| -> Result<Vec<Batch>> {
         let mut only = CpuSet::new();
         only.set(cpu);
         sched_setaffinity(None, &only).with_context(|| format!("cannot run on CPU {cpu}"))?;
-        let mut sent = 0;
+        let (mut sent, mut batches) = (0, Vec::new());
         loop {
-            let elapsed = start.elapsed().min(offer.span);
+            let elapsed = began.elapsed().min(offer.span);
             #[expect(clippy::cast_sign_loss, reason = "time does not run backwards")]
             let due = (rate * elapsed.as_secs_f64()) as u32;
             if due > sent {
@@ -191,21 +198,23 @@ fn span_of(generation: &Generation, frame: &Frame, cpus: usize, offer: Offer) ->
                 options.data_in = Some(frame);
                 options.repeat = due - sent;
                 program.test_run(options).context("a test run")?;
+                batches.push((start.elapsed().as_secs_f64(), due - sent));
                 sent = due;
             }
             if elapsed == offer.span {
-                return Ok(());
+                return Ok(batches);
             }
             thread::sleep(Duration::from_micros(500));
         }
     };
+    let one = &one;
     thread::scope(|scope| {
         let threads: Vec<_> = (0..cpus).map(|cpu| scope.spawn(move || one(cpu))).collect();
-        threads
-            .into_iter()
-            .try_for_each(|thread| thread.join().map_err(|_| anyhow!("a thread panicked"))?)
-    })?;
-    Ok(start.elapsed().as_secs_f64())
+        let join = |thread: thread::ScopedJoinHandle<'_, Result<Vec<Batch>>>| {
+            thread.join().map_err(|_| anyhow!("a thread panicked"))?
+        };
+        Ok(threads.into_iter().map(join).collect::<Result<Vec<_>>>()?.concat())
+    })
 }
 
 /// Frames passed and dropped so far.
@@ -220,4 +229,21 @@ fn counted(generation: &Generation) -> Result<(f64, f64)> {
         Ok(f64::from(u32::try_from(frames)?))
     };
     Ok((of(Verdict::Pass)?, of(Verdict::Drop)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_perfect_limiter_gives_the_burst_and_the_rate_and_loses_what_pauses_earn_beyond_the_burst() {
+        // Twice the rate for a second, a hundred times a second, from two senders whose batches are not in order.
+        let mut batches: Vec<Batch> = (1..=100).map(|step| (f64::from(step) / 100.0, 200)).collect();
+        batches.extend(batches.clone());
+        let steady = permitted(&mut batches);
+        assert!((steady - (RATE + BURST)).abs() < 1.0, "{steady}");
+        // All of it after ten idle seconds: no more than the burst.
+        assert!((permitted(&mut [(10.0, 40_000)]) - BURST).abs() < 1e-9);
+        assert!((permitted(&mut [(0.5, 100), (1.0, 100)]) - 200.0).abs() < 1e-9);
+    }
 }
