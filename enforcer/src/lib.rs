@@ -18,6 +18,7 @@ pub mod kernel;
 pub mod metrics;
 pub mod object;
 pub mod offline;
+pub mod plan;
 pub mod policy;
 pub mod revisions;
 pub mod state;

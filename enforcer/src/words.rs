@@ -72,3 +72,10 @@ pub fn tcp_flags(flags: u8) -> String {
     let set = TCP_FLAGS.iter().filter(|(bit, _)| flags & bit != 0);
     set.map(|(_, letter)| *letter).collect()
 }
+
+/// Octets as hexadecimal digits.
+pub fn hexadecimal(octets: &[u8]) -> String {
+    octets
+        .iter()
+        .fold(String::new(), |text, octet| text + &format!("{octet:02x}"))
+}

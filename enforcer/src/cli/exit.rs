@@ -9,6 +9,8 @@ use crate::kernel::Error;
 const INPUT: u8 = 1;
 /// Wrong usage, or the environment.
 const ENVIRONMENT: u8 = 2;
+/// There are differences, where the exit code was asked to tell.
+const DIFFERENCES: u8 = 2;
 
 /// The exit code, and what goes to standard error.
 #[derive(Debug)]
@@ -26,6 +28,16 @@ impl Exit {
     /// Wrong usage, or the environment.
     pub(crate) fn environment(message: impl Into<String>) -> Self {
         Self::new(ENVIRONMENT, message)
+    }
+
+    /// Differences, which stand on standard output already.
+    pub(super) fn differences() -> Self {
+        Self::new(DIFFERENCES, "")
+    }
+
+    /// The same with the code of wrong input.
+    pub(super) fn into_input(self) -> Self {
+        Self { code: INPUT, ..self }
     }
 
     fn new(code: u8, message: impl Into<String>) -> Self {

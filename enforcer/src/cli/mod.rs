@@ -11,6 +11,7 @@ mod explain;
 mod findings;
 mod flows;
 mod monitor;
+mod plan;
 mod reload;
 mod run;
 mod simulate;
@@ -32,7 +33,7 @@ pub(crate) use terminal::OutputFormat;
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Examples:\n  enforcer check /etc/enforcer/policy\n  enforcer test /etc/enforcer/policy\n  enforcer explain --src ct-01 --dst pacs-01 --service tcp/104\n  enforcer run --config /etc/enforcer/enforcer.toml\n  enforcer reload\n  enforcer monitor --verdict drop\n  enforcer detach\n\nExit codes: 0 fine, 1 wrong input or a finding, 2 usage or environment."
+    after_help = "Examples:\n  enforcer check /etc/enforcer/policy\n  enforcer test /etc/enforcer/policy\n  enforcer explain --src ct-01 --dst pacs-01 --service tcp/104\n  enforcer plan\n  enforcer run --config /etc/enforcer/enforcer.toml\n  enforcer reload\n  enforcer monitor --verdict drop\n  enforcer detach\n\nExit codes: 0 fine, 1 wrong input or a finding, 2 usage or environment."
 )]
 struct Cli {
     /// How much goes to the log on standard error.
@@ -78,6 +79,8 @@ enum Command {
     Check(check::Arguments),
     /// Explain what becomes of a frame: verdict, rule, stages, and the rules that nearly match.
     Explain(Box<explain::Arguments>),
+    /// Tell what another policy would change, exactly, with an example packet for each change.
+    Plan(plan::Arguments),
     /// Replay a capture: what a policy would have made of its frames, or what another one would change.
     Simulate(simulate::Arguments),
     /// Run the tests of a policy: does each of their frames meet with what the test expects?
@@ -94,7 +97,9 @@ pub fn main() -> ExitCode {
     match cli.command.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(exit) => {
-            eprintln!("{}", terminal::prefixed(&exit.message));
+            if !exit.message.is_empty() {
+                eprintln!("{}", terminal::prefixed(&exit.message));
+            }
             exit.code.into()
         }
     }
@@ -113,6 +118,7 @@ impl Command {
             Self::Detach(config) => detach::run(config),
             Self::Check(arguments) => check::run(arguments),
             Self::Explain(arguments) => explain::run(arguments),
+            Self::Plan(arguments) => plan::run(arguments),
             Self::Simulate(arguments) => simulate::run(arguments),
             Self::Test(arguments) => test::run(arguments),
             Self::Assets(arguments) => assets::run(arguments),

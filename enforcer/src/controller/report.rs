@@ -10,6 +10,7 @@ use super::{Controller, Running};
 use crate::kernel::links::{How, PortLink};
 use crate::kernel::netdev;
 use crate::state::{GenerationStatus, PortStatus, ReloadStatus, rfc3339_seconds, unix};
+pub(super) use crate::words::hexadecimal;
 
 impl Controller {
     pub(super) fn tell_of_ports(&self) {
@@ -105,10 +106,4 @@ pub(super) fn log_link(link: &PortLink, adopted: bool) {
         How::Replaced => tracing::debug!(port, mode, "replaced the program in one step"),
         How::Reattached => tracing::warn!(port, mode, "attached to an interface that was made anew"),
     }
-}
-
-pub(super) fn hexadecimal(octets: &[u8]) -> String {
-    octets
-        .iter()
-        .fold(String::new(), |text, octet| text + &format!("{octet:02x}"))
 }

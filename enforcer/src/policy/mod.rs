@@ -48,6 +48,7 @@ use std::{collections::HashSet, path::PathBuf, sync::Arc, time::SystemTime};
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
 pub use check::{Summary, check};
+pub(crate) use compile::uncovered;
 pub(crate) use fields::nearest;
 pub use salvage::{salvage, salvage_texts};
 pub use tables::TableSet;
@@ -106,6 +107,11 @@ pub fn compile_at(policy: &ValidPolicy, now: SystemTime) -> Result<TableSet, Dia
     compile::compile(policy, nanos(now))
 }
 
+/// Compiles a policy at a time, to compare another with it: whether it keeps its promises by then does not matter.
+pub(crate) fn compile_for_comparison(policy: &ValidPolicy, now: SystemTime) -> Result<TableSet, Diagnostics> {
+    compile::compile_unproven(policy, nanos(now))
+}
+
 /// The same with the warnings about the policy, in the order of files and lines.
 pub fn compile_with_lints(policy: &ValidPolicy, now: SystemTime) -> Result<(TableSet, Diagnostics), Diagnostics> {
     let now = nanos(now);
@@ -115,7 +121,7 @@ pub fn compile_with_lints(policy: &ValidPolicy, now: SystemTime) -> Result<(Tabl
 }
 
 /// Nanoseconds of Unix time.
-fn nanos(time: SystemTime) -> u64 {
+pub(crate) fn nanos(time: SystemTime) -> u64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -193,6 +193,28 @@ impl Probe {
             .map_err(|(key, complaint)| format!("--{}: {}", key.replace('_', "-"), complaint.in_one_line()))
     }
 
+    /// A frame between two addresses of one family, as honest stations send it, for a protocol and a port. Of TCP, it is no SYN, so that
+    /// it announces no segment size. `mac` is the sender's, if it is known.
+    pub(crate) fn between(
+        vlan: VlanId,
+        (source, destination): (IpAddr, IpAddr),
+        (protocol, port): (u8, u16),
+        mac: Option<[u8; 6]>,
+    ) -> Self {
+        Self {
+            vlan,
+            source,
+            destination,
+            source_mac: mac.filter(|mac| *mac != [0; 6]).unwrap_or(SOURCE_MAC),
+            destination_mac: group_mac(destination).unwrap_or(DESTINATION_MAC),
+            protocol,
+            source_port: SOURCE_PORT,
+            port,
+            flags: (protocol == protocol::TCP).then_some(tcp_flags::ACK),
+            size: 0,
+        }
+    }
+
     /// The answer of the other end.
     pub(super) fn reply(&self, words: &Words, policy: &ValidPolicy) -> Result<Self, Wrong> {
         let vlan = match words.get("vlan", grammar::vlan)? {

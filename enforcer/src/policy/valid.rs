@@ -150,7 +150,7 @@ pub struct Limits {
 }
 
 /// Who shares the limit of a rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Scope {
     /// All initiators together.
     #[default]

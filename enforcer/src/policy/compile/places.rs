@@ -45,22 +45,23 @@ fn places(family: Family, sorted: &[(Prefix, Option<u32>)], realm: u16, link: u1
     let place = |(at, &(prefix, endpoint)): (usize, &(Prefix, Option<u32>))| {
         let endpoint = endpoint?;
         let inside = sorted[at + 1..].iter().map(|(inner, _)| *inner);
-        let inside = || inside.clone().take_while(|inner| prefix.covers(*inner));
-        // The first address of a range is seldom a station's.
-        let from = if prefix.length < family.bits() {
-            prefix.start + family.step()
-        } else {
-            prefix.start
-        };
-        let start = free(family, prefix, from, inside()).or_else(|| free(family, prefix, prefix.start, inside()))?;
+        let inside = inside.take_while(|inner| prefix.covers(*inner));
         Some(Place {
             endpoint,
-            address: family.ip(start),
+            address: candidate(family, prefix, inside)?,
             realm,
             link,
         })
     };
     sorted.iter().enumerate().filter_map(place).collect()
+}
+
+/// An address of a prefix that no prefix inside of it covers. The first one of a range is seldom a station's.
+fn candidate(family: Family, prefix: Prefix, inside: impl Iterator<Item = Prefix> + Clone) -> Option<IpAddr> {
+    let second = (prefix.length < family.bits()).then(|| prefix.start + family.step());
+    let second = second.and_then(|from| free(family, prefix, from, inside.clone()));
+    let start = second.or_else(|| free(family, prefix, prefix.start, inside))?;
+    Some(family.ip(start))
 }
 
 /// The first address of a prefix from one on that no prefix inside of it covers.
@@ -87,4 +88,23 @@ pub(super) fn of_lease(endpoint: u32, realm: u16, subnets: &[IpNetwork]) -> Opti
         realm,
         link: NO_LAN,
     })
+}
+
+/// Of each network, an address that none of the longer ones covers; none of those that are covered whole. The order is that of
+/// the addresses, outer networks before inner ones.
+pub(crate) fn uncovered(networks: impl IntoIterator<Item = IpNetwork>) -> Vec<(IpNetwork, IpAddr)> {
+    let mut sorted: Vec<_> = networks
+        .into_iter()
+        .map(|network| (Prefix::of(network), network))
+        .collect();
+    sorted.sort_unstable();
+    sorted.dedup_by_key(|(prefix, _)| *prefix);
+    let mut found = Vec::with_capacity(sorted.len());
+    for (at, &((family, prefix), network)) in sorted.iter().enumerate() {
+        let inside = sorted[at + 1..].iter().map(|((of, inner), _)| (*of, *inner));
+        let inside = inside.take_while(|(of, inner)| *of == family && prefix.covers(*inner));
+        let address = candidate(family, prefix, inside.map(|(_, inner)| inner));
+        found.extend(address.map(|address| (network, address)));
+    }
+    found
 }
