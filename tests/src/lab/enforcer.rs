@@ -12,10 +12,8 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::Value;
 
 use super::http::HttpResponse;
+use super::wait::PATIENCE;
 use super::{Metrics, Namespace, Offload, Process, Signal, http_get, set_offload};
-
-/// How long a start or a reload may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Where the enforcer's metrics are, in the gateway's own network namespace.
 const METRICS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9469);

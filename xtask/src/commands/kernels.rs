@@ -1,7 +1,7 @@
 //! `cargo xtask kernels`: the enforcer on the kernels that users run.
 
 use super::{build, check, setup};
-use crate::kernels::debian::Store;
+use crate::kernels::debian::{KEYS, Store};
 use crate::kernels::guest::{self, Report};
 use crate::kernels::table;
 use crate::machine::{Local, Machine};
@@ -10,6 +10,7 @@ use crate::process::{self, CheckFailed};
 use crate::workspace::Workspace;
 use anyhow::{Context, Result};
 use std::fs;
+use std::path::Path;
 
 /// The series of kernels, oldest first: Debian 11's, 12's and 13's, and the newest.
 const SERIES: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", "7"];
@@ -74,7 +75,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     judge(&reports)
 }
 
-#[expect(dead_code, reason = "joins the tests with the kernel program that loads on 6.1")]
 /// The selection of continuous integration; programs and controller are built.
 pub(crate) fn short(workspace: &Workspace) -> Result<()> {
     let reports = boot_all(workspace, &SHORT.map(String::from), true, false)?;
@@ -83,11 +83,14 @@ pub(crate) fn short(workspace: &Workspace) -> Result<()> {
 }
 
 fn boot_all(workspace: &Workspace, series: &[String], short: bool, refresh: bool) -> Result<Vec<Report>> {
-    let missing: Vec<_> = PROGRAMS
+    let mut missing: Vec<_> = PROGRAMS
         .iter()
         .filter(|(program, _)| Local.program(program).is_none())
         .map(|(_, package)| (*package).to_owned())
         .collect();
+    if !Path::new(KEYS).exists() {
+        missing.push("debian-archive-keyring".to_owned());
+    }
     if !missing.is_empty() {
         packages::refresh(&Local);
         packages::install(&Local, &missing)?;

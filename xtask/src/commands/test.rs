@@ -1,6 +1,6 @@
 //! `cargo xtask test`: all checks and all tests. Continuous integration runs nothing else.
 
-use super::{build, check, setup};
+use super::{build, check, kernels, setup};
 use crate::helper;
 use crate::machine::{Local, Machine};
 use crate::process;
@@ -13,10 +13,10 @@ use std::process::Command;
 
 /// Run every check and every test, those in the kernel included
 ///
-/// Set-up, build, format, clippy, documentation, licences, the verifier's statistics, a short benchmark with
-/// its gate, documentation tests, then all tests: in
-/// userspace, on the program in the kernel, and in network namespaces. The kernel's part takes root: where this user is
-/// not root, cargo starts the tests through sudo. Nothing is skipped: a kernel that refuses the program fails the run.
+/// Set-up, build, format, clippy, documentation, licences, the verifier's statistics, a short benchmark with its gate,
+/// documentation tests, then all tests: in userspace, on the program in the kernel, and in network namespaces; last, the
+/// oldest supported and the newest of Debian's kernels in virtual machines. The kernel's part takes root: where this user
+/// is not root, cargo starts the tests through sudo. Nothing is skipped: a kernel that refuses the program fails the run.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -55,6 +55,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             root.apply(&mut tests, &helper::host(&Local)?);
             process::run(&mut tests).context("run one alone with `cargo xtask test NAME`")
         });
+        if arguments.words.is_empty() {
+            steps.run("kernels", || kernels::short(&workspace));
+        }
     }
     steps.finish("test")
 }

@@ -17,7 +17,11 @@ const SUITES: [&str; 7] = [
     "unstable",
 ];
 
-const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// Debian's keys: part of Debian, a package on Ubuntu.
+pub(crate) const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// Debian's own site.
+const SITE: &str = "http://deb.debian.org/debian";
 
 /// The flavour of the kernels: small, for virtual machines.
 const FLAVOUR: &str = "cloud-amd64";
@@ -49,7 +53,7 @@ impl Store {
         fs::write(folder.join("status"), "")?;
         let done = folder.join("lists/done");
         if refresh || !done.exists() {
-            fs::write(folder.join("sources.list"), sources()?)?;
+            fs::write(folder.join("sources.list"), sources())?;
             eprintln!("kernels: fetching Debian's package lists");
             // A release that moved to the archives is missed below, by name.
             let _ = process::run(store.apt("apt-get").args(["-qq", "update"]).stdout(std::io::stderr()));
@@ -154,7 +158,7 @@ impl Store {
 }
 
 /// The sources: the mirror that this machine's apt uses for Debian.
-fn sources() -> Result<String> {
+fn sources() -> String {
     let format = [
         "indextargets",
         "--format",
@@ -162,17 +166,12 @@ fn sources() -> Result<String> {
         "Created-By: Packages",
         "Label: Debian",
     ];
-    let sites = process::output("apt-get".as_ref(), &format);
-    let sites = sites.unwrap_or_default();
-    let site = sites.lines().find(|site| !site.is_empty()).context(
-        "apt knows no mirror of Debian on this machine, and the kernels come from there: add one, and run `apt-get update`",
-    )?;
-    let keys = if Path::new(KEYS).exists() {
-        format!("[signed-by={KEYS}] ")
-    } else {
-        String::new()
-    };
-    Ok(SUITES.map(|suite| format!("deb {keys}{site} {suite} main\n")).concat())
+    let sites = process::output("apt-get".as_ref(), &format).unwrap_or_default();
+    // The mirror that this machine uses, for it is in reach; a machine of another distribution has none.
+    let site = sites.lines().find(|site| !site.is_empty()).unwrap_or(SITE);
+    SUITES
+        .map(|suite| format!("deb [signed-by={KEYS}] {site} {suite} main\n"))
+        .concat()
 }
 
 /// The newest release of a series among names of packages.

@@ -16,7 +16,7 @@ const PROGRAMS: [&str; 4] = ["ip", "bridge", "ethtool", "busybox"];
 const MODULES: [&str; 5] = ["veth", "8021q", "bridge", "tun", "af_packet"];
 
 /// Longest that a machine may run, seconds. Software emulation is ten to twenty times slower than this machine.
-const LIMIT: &str = "400";
+const LIMIT: &str = "900";
 
 const INIT: &str = "#!/bin/busybox sh
 B=/bin/busybox

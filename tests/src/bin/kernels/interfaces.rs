@@ -1,14 +1,13 @@
 //! Checks with interfaces that distribution kernels have: 802.1Q sub-interfaces, bridges that filter VLANs, long frames.
 
 use std::fs;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
-use enforcer_tests::lab::{Config, Enforcer, Gateway, Namespace, Offload, PacketSocket, set_offload};
+use anyhow::{Context as _, Result, ensure};
+use enforcer_tests::lab::{
+    Config, Enforcer, Gateway, Namespace, Offload, PATIENCE, PacketSocket, eventually, set_offload,
+};
 use enforcer_tests::packet::{Builder, packet};
 
-/// Longer than a frame takes in an emulated machine.
-const PATIENCE: Duration = Duration::from_secs(10);
 const POLICY: &str = "/run/policy.yaml";
 const ZONES: &str = "zones:
   pumps: {vlan: 110, subnets: [10.10.110.0/24], mode: enforce}
@@ -29,17 +28,6 @@ fn tagged(builder: Builder) -> Builder {
 fn arrives(socket: &PacketSocket, frame: &[u8]) -> Result<()> {
     let seen = socket.wait_for(PATIENCE, |seen| seen == frame)?;
     ensure!(seen.is_some(), "a permitted frame did not arrive");
-    Ok(())
-}
-
-fn eventually(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
-    let end = Instant::now() + PATIENCE;
-    while !holds()? {
-        if Instant::now() > end {
-            bail!("not within {PATIENCE:?}: {what}");
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
     Ok(())
 }
 
