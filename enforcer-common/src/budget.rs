@@ -197,10 +197,10 @@ impl<'a, T: Tables> Spending<'a, T> {
             return Ok(());
         };
         let (tick, now) = (self.tables.tick_nanos(), self.now);
-        let admitted = ratelimit::admits(&bucket.packets, budget.packets, tick, now)
-            && ratelimit::admits(&bucket.octets, budget.octets.of_octets(self.packet.length), tick, now)
+        let admitted = ratelimit::admits(&bucket.packets, budget.packets.one(), tick, now)
+            && ratelimit::admits(&bucket.octets, budget.octets.octets(self.packet.length), tick, now)
             && (!self.opens
-                || (ratelimit::admits(&bucket.flows, budget.flows, tick, now)
+                || (ratelimit::admits(&bucket.flows, budget.flows.one(), tick, now)
                     && bucket.has_room(budget.concurrent, now)));
         if admitted { Ok(()) } else { Err(reason) }
     }
@@ -210,10 +210,10 @@ impl<'a, T: Tables> Spending<'a, T> {
         let (Some(bucket), Some(budget)) = (&account.bucket, account.budget) else {
             return;
         };
-        ratelimit::charge(&bucket.packets, budget.packets, self.now);
-        ratelimit::charge(&bucket.octets, budget.octets.of_octets(self.packet.length), self.now);
+        ratelimit::charge(&bucket.packets, budget.packets.one(), self.now);
+        ratelimit::charge(&bucket.octets, budget.octets.octets(self.packet.length), self.now);
         if self.opens {
-            ratelimit::charge(&bucket.flows, budget.flows, self.now);
+            ratelimit::charge(&bucket.flows, budget.flows.one(), self.now);
         }
         if budget.concurrent != 0 && !matches!(self.activity, Activity::None) {
             bucket.follow(self.activity, self.now);

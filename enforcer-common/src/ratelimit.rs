@@ -10,27 +10,53 @@ use crate::shared::Shared;
 /// Nanoseconds that a bucket may be ahead beyond what its rate explains, before it counts as left by another rate.
 const LEFTOVER: u64 = 1_000_000_000;
 
+/// What one frame or flow costs of a limit, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// The cost of this one; 0: no limit.
+    pub cost: u64,
+    /// The most that one can cost under the same limit.
+    pub most: u64,
+    /// How early one may come.
+    pub tolerance: u64,
+}
+
 impl Rate {
-    /// The cost of so many octets, in nanoseconds; [`Rate::cost`] is that of 1024. The remainder of under a
-    /// nanosecond a frame is 2 % of the smallest frame at 10 Gbit/s, and less elsewhere.
+    /// One unit: a packet, a flow.
     #[inline(always)]
     #[must_use]
-    pub const fn of_octets(self, octets: u32) -> Self {
+    pub const fn one(self) -> Charge {
+        Charge {
+            cost: self.cost,
+            most: self.cost,
+            tolerance: self.tolerance,
+        }
+    }
+
+    /// A frame of so many octets, at most 65,536; [`Rate::cost`] is that of 1024. The remainder of under a nanosecond
+    /// a frame is 2 % of the smallest frame at 10 Gbit/s, and less elsewhere.
+    #[inline(always)]
+    #[must_use]
+    pub const fn octets(self, octets: u32) -> Charge {
         // A limit never becomes none by rounding down.
         let cost = if self.cost == 0 {
             0
         } else {
             ((self.cost * octets as u64) >> 10) | 1
         };
-        Self { cost, ..self }
+        Charge {
+            cost,
+            most: self.cost << 6,
+            tolerance: self.tolerance,
+        }
     }
 }
 
 /// Whether the bucket admits one unit at `now`, which is coarse: units of a whole `tick` seem to come at once, and
 /// the tolerance grows by that tick, so that a steady offer at the rate passes.
 #[inline(always)]
-pub fn admits(bucket: &Shared<u64>, rate: Rate, tick: u64, now: u64) -> bool {
-    rate.cost == 0 || start(bucket.get(), rate, now) <= now + rate.tolerance + tick
+pub fn admits(bucket: &Shared<u64>, charge: Charge, tick: u64, now: u64) -> bool {
+    charge.cost == 0 || start(bucket.get(), charge, now) <= now + charge.tolerance + tick
 }
 
 /// Charges one unit, admitted or not: what another CPU admitted at the same moment is owed, not given away.
@@ -38,31 +64,31 @@ pub fn admits(bucket: &Shared<u64>, rate: Rate, tick: u64, now: u64) -> bool {
 /// A busy bucket moves on by one atomic addition. A bucket that was idle starts from `now`; when another CPU has
 /// started it meanwhile, it is a busy one.
 #[inline(always)]
-pub fn charge(bucket: &Shared<u64>, rate: Rate, now: u64) {
-    if rate.cost == 0 {
+pub fn charge(bucket: &Shared<u64>, charge: Charge, now: u64) {
+    if charge.cost == 0 {
         return;
     }
     let arrival = bucket.get();
-    let start = start(arrival, rate, now);
-    if start == arrival || !bucket.replace(arrival, start + rate.cost) {
-        bucket.add(rate.cost);
+    let start = start(arrival, charge, now);
+    if start == arrival || !bucket.replace(arrival, start + charge.cost) {
+        bucket.add(charge.cost);
     }
 }
 
 /// Admits and charges in one.
 #[inline(always)]
 pub fn take(bucket: &Shared<u64>, rate: Rate, now: u64) -> bool {
-    let admitted = admits(bucket, rate, 0, now);
+    let admitted = admits(bucket, rate.one(), 0, now);
     if admitted {
-        charge(bucket, rate, now);
+        charge(bucket, rate.one(), now);
     }
     admitted
 }
 
 /// When the next unit is due: not before now, and not so late that only another rate can have left the bucket so.
 #[inline(always)]
-const fn start(arrival: u64, rate: Rate, now: u64) -> u64 {
-    let longest = now + 2 * (rate.tolerance + rate.cost) + LEFTOVER;
+const fn start(arrival: u64, charge: Charge, now: u64) -> u64 {
+    let longest = now + 2 * (charge.tolerance + charge.most) + LEFTOVER;
     if arrival < now || arrival > longest {
         now
     } else {
@@ -124,8 +150,8 @@ mod tests {
             let mut passed = 0_u64;
             for frame in 0..10_000_000_000 / gap {
                 let now = (1_000_000_000 + frame * gap) / TICK * TICK;
-                if admits(&bucket, rate, TICK, now) {
-                    charge(&bucket, rate, now);
+                if admits(&bucket, rate.one(), TICK, now) {
+                    charge(&bucket, rate.one(), now);
                     passed += 1;
                 }
             }
@@ -145,7 +171,7 @@ mod tests {
         };
         let bucket = Shared::new(0);
         let now = 1_000_000_000_000;
-        (0..10).for_each(|_| charge(&bucket, slow, now));
+        (0..10).for_each(|_| charge(&bucket, slow.one(), now));
         assert!(take(
             &bucket,
             Rate {
@@ -163,9 +189,26 @@ mod tests {
             cost: 8_192_000,
             tolerance: 0,
         };
-        assert_eq!(rate.of_octets(1024).cost, 8_192_001);
-        assert_eq!(rate.of_octets(64).cost, 512_001);
-        assert_eq!(Rate::default().of_octets(64).cost, 0);
+        assert_eq!(rate.octets(1024).cost, 8_192_001);
+        assert_eq!(rate.octets(64).cost, 512_001);
+        assert_eq!(Rate::default().octets(64).cost, 0);
+    }
+
+    /// The bucket was taken for one left by another rate, because the small frame was measured by its own cost.
+    #[test]
+    fn small_frames_wait_for_a_large_one_under_a_slow_limit() {
+        // Eight kilobits a second: a second for 1000 octets, and a burst of one full frame.
+        let rate = Rate {
+            cost: 1_024_000_000,
+            tolerance: 0,
+        };
+        let bucket = Shared::new(0);
+        let now = 1_000_000_000_000;
+        charge(&bucket, rate.octets(9_018), now);
+        for early in [0, 1_000_000_000, 8_900_000_000] {
+            assert!(!admits(&bucket, rate.octets(64), 0, now + early), "{early} ns later");
+        }
+        assert!(admits(&bucket, rate.octets(64), 0, now + 9_100_000_000));
     }
 
     /// Pitfall 15: a refill of 16 bits wrapped after 33 seconds without traffic.

@@ -186,7 +186,7 @@ impl<'p> Traffic<'p> {
             },
             part: Part::Whole,
             transport,
-            payload: 32,
+            payload: self.random.pick(&[32, 32, 32, 32, 0, 300, 1_400]),
         };
         let back = self.aims.vlan_of(vlan, destination).unwrap_or(vlan);
         let conversation = Conversation {

@@ -121,7 +121,7 @@ mod tests {
             assert!(rate.tolerance <= week * 1_000_000_000);
         }
         let slowest = octets(pace(1, 1, week));
-        assert!(slowest.cost.checked_mul(65_536).is_some(), "of_octets overflows");
+        assert!(slowest.cost.checked_mul(65_536).is_some(), "Rate::octets overflows");
         assert!(slowest.tolerance <= week * 1_000_000_000);
     }
 
