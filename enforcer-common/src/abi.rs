@@ -42,7 +42,7 @@ pub use reports::*;
 pub use settings::*;
 
 /// The version of this interface, part of the names under which maps and links are pinned.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// An address of either family: IPv6 as four words, most significant first; IPv4 as `[0, 0, 0, address]`.
 /// The family stands beside it wherever both can occur.
@@ -103,7 +103,7 @@ layout! {
     FragmentRecord: 32 = 8 4 4 2 2 2 1 1 4 4;
     Rate: 16 = 8 8;
     Budget: 56 = 16 16 16 4 4;
-    BucketKey: 40 = 16 16 4 2 1 1;
+    BucketKey: 48 = 16 16 8 8;
     Counter: 16 = 8 8;
     BindingKey: 20 = 16 2 1 1;
     Binding: 16 = 8 4 4;

@@ -138,10 +138,8 @@ impl<'a, T: Tables> Spending<'a, T> {
         }
         let key = |kind, owner: Address| BucketKey {
             owner,
-            realm: self.lan.realm,
-            subject: link(self.lan, self.packet.family, &owner, &owner),
-            kind,
-            family: self.packet.family,
+            subject: link(self.lan, self.packet.family, &owner, &owner).into(),
+            space: BucketKey::space(self.lan.realm, kind, self.packet.family),
             ..BucketKey::default()
         };
         let from = self.account(source.from_budget.into(), || key(bucket_kind::FROM, self.packet.source));
@@ -155,39 +153,34 @@ impl<'a, T: Tables> Spending<'a, T> {
     #[inline(always)]
     fn group(&self) -> Account<'a, T::BucketRef> {
         self.account(of_group(self.packet, self.lan), || BucketKey {
-            subject: self.lan.vlan,
-            kind: bucket_kind::GROUP,
+            subject: self.lan.vlan.into(),
+            space: BucketKey::space(0, bucket_kind::GROUP, 0),
             ..BucketKey::default()
         })
     }
 
     #[inline(always)]
     fn rule_key(&self, rule: &Rule) -> BucketKey {
-        let key = BucketKey {
-            subject: rule.slot,
-            kind: bucket_kind::RULE,
-            ..BucketKey::default()
-        };
+        let slot = u64::from(rule.slot) << 32;
         if rule.scope == scope::RULE {
-            return key;
+            return BucketKey {
+                subject: slot,
+                space: BucketKey::space(0, bucket_kind::RULE, 0),
+                ..BucketKey::default()
+            };
         }
-        let Packet {
-            source,
-            destination,
-            family,
-            ..
-        } = *self.packet;
-        let peer = if rule.scope == scope::PAIR {
-            destination
-        } else {
-            Address::default()
-        };
+        let packet = self.packet;
+        let mut here = link(self.lan, packet.family, &packet.source, &packet.source);
+        let mut peer = Address::default();
+        if rule.scope == scope::PAIR {
+            here = link(self.lan, packet.family, &packet.source, &packet.destination);
+            peer = packet.destination;
+        }
         BucketKey {
-            owner: source,
+            owner: packet.source,
             peer,
-            realm: self.lan.realm,
-            family,
-            ..key
+            subject: slot | u64::from(here),
+            space: BucketKey::space(self.lan.realm, bucket_kind::RULE, packet.family),
         }
     }
 

@@ -37,15 +37,21 @@ pub struct BucketKey {
     pub owner: Address,
     /// The other address of a pair; zero otherwise.
     pub peer: Address,
-    /// Counter slot of the rule; `outer << 16 | inner` VLAN of a group budget; of the budget of an address, as in
+    /// Counter slot of the rule, and in the lower half, `outer << 16 | inner` VLAN of a group budget; with addresses as in
     /// [`FlowKey::link`](super::FlowKey::link).
-    pub subject: u32,
-    /// Address space.
-    pub realm: u16,
-    /// A `bucket_kind`.
-    pub kind: u8,
-    /// 4, 6, or 0 without addresses.
-    pub family: u8,
+    pub subject: u64,
+    /// `realm << 16 | kind << 8 | family`: the address space, a `bucket_kind`, and 4, 6, or 0 without addresses.
+    pub space: u64,
+}
+
+impl BucketKey {
+    /// [`BucketKey::space`] of its parts. Whole words, because the compiler writes neighbouring fields at once, and the
+    /// verifier wants that at whole words of the stack.
+    #[inline(always)]
+    #[must_use]
+    pub const fn space(realm: u16, kind: u8, family: u8) -> u64 {
+        (realm as u64) << 16 | (kind as u64) << 8 | family as u64
+    }
 }
 
 /// Kinds of buckets.

@@ -19,8 +19,8 @@ const WINDOW: u64 = 1 << 34;
 /// Whose limit it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Owner {
-    /// A rule's: of all, of a source, or of a pair, in a realm.
-    Rule(String, Option<(usize, IpAddr, Option<IpAddr>)>),
+    /// A rule's: of all, of a source, or of a pair, in a realm; of an address that every VLAN has, on one VLAN.
+    Rule(String, Option<(usize, IpAddr, Option<IpAddr>, Option<VlanId>)>),
     /// What an address sends; of an address that every VLAN has, on one VLAN.
     From(usize, IpAddr, Option<VlanId>),
     /// What is sent toward it.
@@ -200,8 +200,11 @@ impl<'p> Oracle<'p> {
         if let Some(rule) = rule.filter(|_| !ruling.answers) {
             let whom = match rule.scope {
                 Scope::Rule => None,
-                Scope::Source => Some((realm, source.address, None)),
-                Scope::Pair => Some((realm, source.address, Some(destination.address))),
+                Scope::Source => Some((realm, source.address, None, place.only_here(source.address))),
+                Scope::Pair => {
+                    let here = place.only_here(source.address).or(place.only_here(destination.address));
+                    Some((realm, source.address, Some(destination.address), here))
+                }
             };
             limits.push((Owner::Rule(rule.name.clone(), whom), rule.limit, DropReason::RuleLimit));
         }

@@ -30,6 +30,7 @@ fn rules() -> Vec<Case> {
             .build()
     };
     let refused = |rule| over(allowed(rule), DropReason::RuleLimit);
+    let on_link = |vlan, group: &str| packet().vlan(vlan).ip("fe80::9", group).udp(1, 7010).build();
     let alarm = |port| frame("10.20.5.31", "10.30.1.21", port, 7100);
     vec![
         sequence(
@@ -48,6 +49,15 @@ fn rules() -> Vec<Case> {
                 (frame("10.20.5.23", "10.30.1.9", 2, 7001), allowed("limited-by-pair")),
                 (frame("10.20.5.23", "10.30.1.9", 3, 7001), refused("limited-by-pair")),
                 (frame("10.20.5.23", "10.30.1.10", 4, 7001), allowed("limited-by-pair")),
+            ],
+        ),
+        sequence(
+            "a limit of each source, of an address that two VLANs have",
+            [
+                (on_link(666, "ff02::9"), allowed("limited-on-links")),
+                (on_link(666, "ff02::a"), refused("limited-on-links")),
+                (on_link(207, "ff02::9"), allowed("limited-on-links")),
+                (on_link(207, "ff02::a"), refused("limited-on-links")),
             ],
         ),
         sequence(
