@@ -92,9 +92,20 @@ impl SourceFile {
     }
 }
 
+/// A kind of warning.
+#[derive(Debug)]
+pub struct Lint {
+    /// Its name, in all formats: `shadowed-rule`.
+    pub code: &'static str,
+    /// What it finds.
+    pub finds: &'static str,
+}
+
 /// One finding.
 #[derive(Debug, Clone)]
 pub struct Diagnostic {
+    /// Which kind of warning it is, for those that are.
+    pub lint: Option<&'static Lint>,
     /// What is wrong, in one line.
     pub message: String,
     /// Where; `None` for what has no place in a text, such as a file that cannot be read.
@@ -119,12 +130,20 @@ impl Diagnostic {
     /// A finding without a place.
     pub fn general(message: impl Into<String>) -> Self {
         Self {
+            lint: None,
             message: message.into(),
             at: None,
             label: String::new(),
             related: Vec::new(),
             help: String::new(),
         }
+    }
+
+    /// Says that it is a warning of a kind.
+    #[must_use]
+    pub fn lint(mut self, lint: &'static Lint) -> Self {
+        self.lint = Some(lint);
+        self
     }
 
     /// Adds a word at the caret.
@@ -149,7 +168,10 @@ impl Diagnostic {
     }
 
     fn render(&self, sources: &Sources, renderer: &Renderer, level: Level<'_>) -> String {
-        let title = level.primary_title(self.message.as_str());
+        let mut title = level.primary_title(self.message.as_str());
+        if let Some(lint) = self.lint {
+            title = title.id(lint.code);
+        }
         let mut elements: Vec<Element<'_>> = Vec::new();
         if let Some(at) = self.at {
             elements.push(snippet(sources, at, AnnotationKind::Primary, &self.label));

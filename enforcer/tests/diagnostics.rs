@@ -4,6 +4,7 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 use std::{env, fs, os};
 
 use proptest::prelude::*;
@@ -12,7 +13,7 @@ use enforcer::diagnostics::Diagnostics;
 use enforcer::policy::{check, load_texts};
 
 fn findings(path: &Path) -> Diagnostics {
-    match check(&[path.to_owned()]) {
+    match check(&[path.to_owned()], None, UNIX_EPOCH) {
         Ok(summary) => panic!("{} was accepted: {summary}", path.display()),
         Err(findings) => findings,
     }
@@ -83,7 +84,8 @@ fn links_that_go_round_in_circles_end() {
     assert!(found.list[0].message.contains("self.yaml"), "{found}");
     fs::remove_file(path.join("self.yaml")).expect("removable");
     // The same file by two names is read once.
-    let twice = check(&[path.to_owned(), path.join("zones.yaml")]).unwrap_or_else(|findings| panic!("{findings}"));
+    let twice = check(&[path.to_owned(), path.join("zones.yaml")], None, UNIX_EPOCH)
+        .unwrap_or_else(|findings| panic!("{findings}"));
     assert_eq!(twice.policy.sources.len(), 1);
 }
 

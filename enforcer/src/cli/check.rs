@@ -1,17 +1,18 @@
 //! `enforcer check`: whether a policy would load.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::{Exit, findings};
 use crate::diagnostics::{Diagnostic, Diagnostics};
-use crate::policy;
+use crate::{config, policy};
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  enforcer check policies/\n  enforcer check --deny-lints policies/\n  enforcer check --output github policies/\n  enforcer check --output sarif policies/ > policy.sarif\n\nExit codes: 0 good, 1 errors found, 2 nothing could be read."
+    after_help = "Examples:\n  enforcer check policies/\n  enforcer check --deny-lints --config /etc/enforcer/enforcer.toml policies/\n  enforcer check --output github policies/\n  enforcer check --output sarif policies/ > policy.sarif\n\nExit codes: 0 good, 1 errors found, 2 nothing could be read."
 )]
 pub(super) struct Arguments {
     /// Policy files and folders.
@@ -20,9 +21,15 @@ pub(super) struct Arguments {
     /// How to print the result.
     #[arg(long, value_enum, default_value_t)]
     output: Format,
-    /// Fail when there are warnings: rules that never decide, that have expired or soon will, things that nothing names.
+    /// Fail when there are warnings, such as rules that never decide or that have expired. docs/policy.md names them all.
     #[arg(long)]
     deny_lints: bool,
+    /// The configuration of the gateway: warn also when the policy would lock its operators out.
+    #[arg(long, short)]
+    config: Option<PathBuf>,
+    /// Judge rules that expire as of this time, such as 2027-01-31T00:00:00Z; without, of now.
+    #[arg(long, value_name = "TIME", value_parser = policy::parts::time)]
+    as_of: Option<SystemTime>,
 }
 
 #[derive(Clone, Copy, Default, ValueEnum)]
@@ -39,7 +46,9 @@ enum Format {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Exit> {
-    let errors = match policy::check(&arguments.paths) {
+    let config = arguments.config.as_deref().map(config::load).transpose()?;
+    let now = arguments.as_of.unwrap_or_else(SystemTime::now);
+    let errors = match policy::check(&arguments.paths, config.as_ref(), now) {
         Ok(summary) => return passed(arguments, &summary),
         Err(errors) => errors,
     };
@@ -95,6 +104,7 @@ fn listed(errors: &Diagnostics) -> Vec<Value> {
             .at
             .map(|at| (errors.sources.file(at.file).0, errors.sources.position(at)));
         json!({
+            "code": finding.lint.map(|lint| lint.code),
             "message": finding.message,
             "help": finding.help,
             "file": place.map(|(file, _)| Path::display(file).to_string()),

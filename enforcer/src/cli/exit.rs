@@ -47,9 +47,9 @@ impl Exit {
 
     /// As many findings, which stand on standard output already.
     pub(crate) fn findings(errors: &Diagnostics) -> Self {
-        let count = errors.list.len();
+        let (count, what) = (errors.list.len(), errors.level());
         let s = if count == 1 { "" } else { "s" };
-        Self::new(errors.exit_code(), format!("{count} error{s}"))
+        Self::new(errors.exit_code(), format!("{count} {what}{s}"))
     }
 }
 

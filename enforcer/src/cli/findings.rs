@@ -6,6 +6,10 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::diagnostics::{Diagnostic, Diagnostics, Location};
+use crate::policy::LINTS;
+
+/// The name of what is no lint.
+const WRONG: &str = "policy";
 
 /// Annotations of GitHub's workflow commands, one line a finding.
 pub(super) fn github(errors: &Diagnostics) -> String {
@@ -16,8 +20,18 @@ pub(super) fn github(errors: &Diagnostics) -> String {
             let file = property(&path(errors, at));
             format!(" file={file},line={line},col={column}")
         });
+        let title = match (finding.lint, &place) {
+            (None, _) => String::new(),
+            (Some(lint), None) => format!(" title={}", lint.code),
+            (Some(lint), Some(_)) => format!(",title={}", lint.code),
+        };
         let message = data(&with_help(finding));
-        let _ = writeln!(text, "::{}{}::{message}", errors.level(), place.unwrap_or_default());
+        let _ = writeln!(
+            text,
+            "::{}{}{title}::{message}",
+            errors.level(),
+            place.unwrap_or_default()
+        );
     }
     text
 }
@@ -31,11 +45,20 @@ pub(super) fn sarif(errors: &Diagnostics) -> Value {
         "runs": [{
             "tool": {"driver": {
                 "name": "enforcer", "version": env!("CARGO_PKG_VERSION"),
-                "rules": [{"id": "policy", "shortDescription": {"text": "The policy is wrong here."}}],
+                "rules": rules(),
             }},
             "results": results,
         }],
     })
+}
+
+/// What is wrong has one name; each lint has its own.
+fn rules() -> Vec<Value> {
+    let rule = |id: &str, text: &str| json!({"id": id, "shortDescription": {"text": text}});
+    let lints = LINTS.iter().map(|lint| rule(lint.code, lint.finds));
+    std::iter::once(rule(WRONG, "The policy is wrong here."))
+        .chain(lints)
+        .collect()
 }
 
 fn result(errors: &Diagnostics, finding: &Diagnostic) -> Value {
@@ -46,7 +69,7 @@ fn result(errors: &Diagnostics, finding: &Diagnostic) -> Value {
         related
     });
     json!({
-        "ruleId": "policy", "level": errors.level(),
+        "ruleId": finding.lint.map_or(WRONG, |lint| lint.code), "level": errors.level(),
         "message": {"text": with_help(finding)},
         "locations": locations.into_iter().collect::<Vec<_>>(),
         "relatedLocations": related.collect::<Vec<_>>(),

@@ -1,6 +1,7 @@
 //! Folders, the policy, and the daemon.
 
 use std::path::Path;
+use std::time::SystemTime;
 
 use rustix::fs::{Access, access, statvfs};
 
@@ -24,7 +25,7 @@ pub(super) fn examine(config: &Config) -> Vec<Finding> {
 fn policy(config: &Config) -> Finding {
     let paths: Vec<_> = config.policy.iter().map(|path| path.display().to_string()).collect();
     let paths = paths.join(" ");
-    match policy::check(&config.policy) {
+    match policy::check(&config.policy, Some(config), SystemTime::now()) {
         Ok(summary) => Finding::ok("policy", format!("{paths}: {} rules, good", summary.policy.rules.len())),
         Err(errors) => Finding::error(
             "policy",

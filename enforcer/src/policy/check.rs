@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{TableSet, ValidPolicy, compile_with_lints, load};
+use crate::config::Config;
 use crate::diagnostics::Diagnostics;
 
 /// What a good policy holds.
@@ -23,11 +24,12 @@ pub struct Summary {
 }
 
 /// Reads, validates and compiles policy files and folders. The findings are for the user; with none, the policy would
-/// load as it is, as far as the kernel has room for its tables.
-pub fn check(paths: &[PathBuf]) -> Result<Summary, Diagnostics> {
+/// load as it is, as far as the kernel has room for its tables. Of the gateway's configuration, it matters who may administer it; `now`
+/// tells which rules have expired.
+pub fn check(paths: &[PathBuf], config: Option<&Config>, now: SystemTime) -> Result<Summary, Diagnostics> {
     let started = Instant::now();
     let policy = load(paths)?;
-    let (tables, lints) = compile_with_lints(&policy, SystemTime::now())?;
+    let (tables, lints) = compile_with_lints(&policy, config, now)?;
     let elapsed = started.elapsed();
     Ok(Summary {
         policy,

@@ -46,10 +46,12 @@ mod yaml;
 
 use std::{collections::HashSet, path::PathBuf, sync::Arc, time::SystemTime};
 
+use crate::config::Config;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 pub use check::{Summary, check};
 pub(crate) use compile::uncovered;
 pub(crate) use fields::nearest;
+pub use lints::LINTS;
 pub use salvage::{salvage, salvage_texts};
 pub use tables::TableSet;
 pub use valid::ValidPolicy;
@@ -113,10 +115,16 @@ pub(crate) fn compile_for_comparison(policy: &ValidPolicy, now: SystemTime) -> R
 }
 
 /// The same with the warnings about the policy, in the order of files and lines.
-pub fn compile_with_lints(policy: &ValidPolicy, now: SystemTime) -> Result<(TableSet, Diagnostics), Diagnostics> {
+///
+/// With the configuration of the gateway, whether its operators would be locked out.
+pub fn compile_with_lints(
+    policy: &ValidPolicy,
+    config: Option<&Config>,
+    now: SystemTime,
+) -> Result<(TableSet, Diagnostics), Diagnostics> {
     let now = nanos(now);
-    let (tables, idle) = compile::compile_with_idle_rules(policy, now)?;
-    let lints = lints::find(policy, &idle, now);
+    let (tables, usage) = compile::compile_with_usage(policy, now)?;
+    let lints = lints::find(policy, &usage, config, now);
     Ok((tables, Diagnostics::warnings(lints, Arc::clone(&policy.sources))))
 }
 

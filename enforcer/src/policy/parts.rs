@@ -1,6 +1,7 @@
 //! Parts of the language that `enforcer.toml` has too.
 
 use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
 
 use ipnetwork::IpNetwork;
 
@@ -34,6 +35,12 @@ pub(crate) fn prefix(text: &str, at: Location) -> Result<IpNetwork, Diagnostic> 
 /// `tcp/22`, `icmp/echo`.
 pub(crate) fn service(text: &str, at: Location) -> Result<ServiceMatch, Diagnostic> {
     placed(services::expression(text), at)
+}
+
+/// `2027-01-31T00:00:00Z`, from a command line.
+pub(crate) fn time(text: &str) -> Result<SystemTime, String> {
+    let nanos = grammar::time(text).map_err(|complaint| complaint.in_one_line())?;
+    Ok(SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos))
 }
 
 /// `pass` or `drop`.

@@ -16,6 +16,7 @@ pub(super) struct Cells {
     pub(super) blocks: Vec<[u32; 256]>,
     /// Numbers of blocks, by profile.
     pub(super) columns: Vec<u32>,
+    pub(super) services: Services,
 }
 
 /// Decides every cell.
@@ -42,11 +43,12 @@ pub(super) fn build(policy: &ValidPolicy, profiles: &Profiles, classes: &Classes
     Cells {
         blocks: blocks.list,
         columns,
+        services,
     }
 }
 
 /// The classes of each rule.
-struct Services {
+pub(super) struct Services {
     /// By list of services.
     lists: Vec<Vec<(u16, Closeness)>>,
     /// By rule id: the number of its list.
@@ -68,12 +70,16 @@ impl Services {
         Self { lists, of_rule }
     }
 
+    /// The classes of a rule, by id.
+    pub(super) fn of(&self, rule: u32) -> &[(u16, Closeness)] {
+        &self.lists[self.of_rule[rule as usize]]
+    }
+
     /// Writes the winners among rules of one rank over a row, which has what decides without them.
     fn paint(&self, row: &mut [u32], rank: &[u32], records: &mut Records) {
-        let classes = |rule: u32| &self.lists[self.of_rule[rule as usize]];
         if let [rule] = *rank {
             let rule = rule & !NEW_RANK;
-            for &(class, _) in classes(rule) {
+            for &(class, _) in self.of(rule) {
                 let cell = &mut row[class as usize];
                 *cell = records.before(rule, *cell);
             }
@@ -81,7 +87,7 @@ impl Services {
         }
         let mut claims = Vec::new();
         for rule in rank.iter().map(|rule| rule & !NEW_RANK) {
-            claims.extend(classes(rule).iter().map(|&(class, near)| (near, rule, class)));
+            claims.extend(self.of(rule).iter().map(|&(class, near)| (near, rule, class)));
         }
         // The closest is written last; among equals, the first name.
         claims.sort_unstable_by_key(|&(near, rule, _)| (near, std::cmp::Reverse(rule)));

@@ -10,6 +10,7 @@
 //! cells.rs       (rules of a pair, service class) -> the rule that wins
 //! records.rs     rules that end, and what decides then
 //! places.rs      an address of each endpoint                 proofs.rs: `never` and `must_flow` over all pairs and cells
+//! usage.rs       what each rule decides, for the lints
 //! ```
 //!
 //! Precedence is settled here, once for all: a higher priority first; then deny before allow; then the more specific
@@ -29,6 +30,7 @@ mod space;
 #[cfg(test)]
 mod tests;
 mod trie;
+mod usage;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -37,6 +39,7 @@ use enforcer_common::abi::{self, Lan, NO_LAN, SELF_ZONE, UNKNOWN_ZONE, VLAN_INNE
 use budgets::Budgets;
 pub(crate) use places::uncovered;
 use records::Records;
+pub(super) use usage::Usage;
 
 use super::{
     DEFAULT_RULE_NAME, limits,
@@ -58,9 +61,9 @@ pub(super) fn compile_unproven(policy: &ValidPolicy, now: u64) -> Result<TableSe
     build(policy, now, false, |_| ()).map(|(tables, ())| tables)
 }
 
-/// The tables, and the numbers of the rules that never decide about any packet, sorted.
-pub(super) fn compile_with_idle_rules(policy: &ValidPolicy, now: u64) -> Result<(TableSet, Vec<u32>), Diagnostics> {
-    build(policy, now, true, proofs::idle_rules)
+/// The tables, and what its rules do in them.
+pub(super) fn compile_with_usage(policy: &ValidPolicy, now: u64) -> Result<(TableSet, Usage), Diagnostics> {
+    build(policy, now, true, |ground| usage::find(ground, now))
 }
 
 fn build<T>(
@@ -158,6 +161,9 @@ fn build<T>(
         prefixes: &prefixes,
         places: &space.places,
         rule_of: &records.rule_of,
+        identities: &identities,
+        lists: &profiles.lists,
+        services: &cells.services,
     };
     let broken = if proven { proofs::check(&ground) } else { Vec::new() };
     if broken.is_empty() {

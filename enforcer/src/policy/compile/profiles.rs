@@ -134,7 +134,7 @@ impl<'p> Builder<'p> {
 
     fn profile(&mut self, from: &RuleSet, receiver: u32) -> u32 {
         let both = intersection(from, &self.receivers.sets[receiver as usize]);
-        let list = self.ranked(both);
+        let list = ranked(self.rules, self.now, both, true);
         if let Some(&number) = self.numbers.get(&list) {
             return number;
         }
@@ -143,32 +143,39 @@ impl<'p> Builder<'p> {
         self.numbers.insert(list, number);
         number
     }
+}
 
-    /// Sorts rules by all of the precedence that does not depend on the service, without those that have ended. What stands
-    /// behind a rule for every service that does not end can never win and is left out.
-    fn ranked(&self, both: Vec<(u32, Closeness, Closeness)>) -> Profile {
-        let rule = |id: u32| &self.rules[id as usize - 1];
-        let rank = |&(id, from, to): &(u32, Closeness, Closeness)| {
-            let Rule { priority, action, .. } = rule(id);
-            (Reverse(*priority), *action == Action::Allow, Reverse(from), Reverse(to))
-        };
-        let mut both = both;
-        both.retain(|&(id, ..)| !is_over(rule(id), self.now));
-        // Rules are numbered by name, so the numbers order what agrees in all else.
-        both.sort_unstable_by_key(|entry| (rank(entry), entry.0));
-        let mut list = Profile::with_capacity(both.len());
-        for same in both.chunk_by(|a, b| rank(a) == rank(b)) {
-            list.extend(same.iter().map(|&(id, ..)| id));
-            let first = list.len() - same.len();
-            list[first] |= NEW_RANK;
-            let everything =
-                |&(id, ..): &(u32, _, _)| rule(id).expires.is_none() && rule(id).services.contains(&ServiceMatch::Any);
-            if same.iter().any(everything) {
-                break;
-            }
+/// The rules that name both ends, the first one that wins before the others, with what can never win.
+pub(super) fn complete(rules: &[Rule], from: &RuleSet, to: &RuleSet, now: u64) -> Profile {
+    ranked(rules, now, intersection(from, to), false)
+}
+
+/// Whether a rule is for every service and does not end: what stands behind it can never win.
+pub(super) fn is_last(rule: &Rule) -> bool {
+    rule.expires.is_none() && rule.services.contains(&ServiceMatch::Any)
+}
+
+/// Sorts rules by all of the precedence that does not depend on the service, without those that have ended; with `cut`, without those
+/// that can never win.
+fn ranked(rules: &[Rule], now: u64, mut both: Vec<(u32, Closeness, Closeness)>, cut: bool) -> Profile {
+    let rule = |id: u32| &rules[id as usize - 1];
+    let rank = |&(id, from, to): &(u32, Closeness, Closeness)| {
+        let Rule { priority, action, .. } = rule(id);
+        (Reverse(*priority), *action == Action::Allow, Reverse(from), Reverse(to))
+    };
+    both.retain(|&(id, ..)| !is_over(rule(id), now));
+    // Rules are numbered by name, so the numbers order what agrees in all else.
+    both.sort_unstable_by_key(|entry| (rank(entry), entry.0));
+    let mut list = Profile::with_capacity(both.len());
+    for same in both.chunk_by(|a, b| rank(a) == rank(b)) {
+        list.extend(same.iter().map(|&(id, ..)| id));
+        let first = list.len() - same.len();
+        list[first] |= NEW_RANK;
+        if cut && same.iter().any(|&(id, ..)| is_last(rule(id))) {
+            break;
         }
-        list
     }
+    list
 }
 
 /// The rules that name both ends, with how closely they name each.

@@ -12,7 +12,10 @@ use enforcer_common::abi::{self, NO_LAN, PROTOCOL_PORTS, SELF_ZONE, UNKNOWN_ZONE
 use ipnetwork::IpNetwork;
 
 use super::{
+    cells::Services,
+    identity::Assigned,
     places::Place,
+    profiles::Profile,
     space::{Facts, SetId},
 };
 use crate::diagnostics::{Diagnostic, Location, quote};
@@ -37,6 +40,10 @@ pub(super) struct Ground<'c> {
     pub(super) places: &'c [Place],
     /// By record id: the number of the rule.
     pub(super) rule_of: &'c [u32],
+    pub(super) identities: &'c Assigned,
+    /// By profile.
+    pub(super) lists: &'c [Profile],
+    pub(super) services: &'c Services,
 }
 
 /// Complains about every promise that the tables break.
@@ -47,38 +54,11 @@ pub(super) fn check(ground: &Ground<'_>) -> Vec<Diagnostic> {
     never.chain(flows).collect()
 }
 
-/// The numbers of the rules that decide about no packet at any time, because others go before them wherever they match,
-/// or because their ends cannot meet.
-pub(super) fn idle_rules(ground: &Ground<'_>) -> Vec<u32> {
-    let everything = Never {
-        name: String::new(),
-        from: vec![Selector::Any],
-        to: vec![Selector::Any],
-        services: vec![ServiceMatch::Any],
-        at: Location {
-            file: 0,
-            start: 0,
-            end: 0,
-        },
-    };
-    let examples = ground.examples(&everything.services);
-    let mut settled = BTreeSet::new();
-    let mut busy = BTreeSet::new();
-    ground.pairs(&everything, false, |_, _, profile| {
-        if settled.insert(profile) {
-            let records = examples.iter().flat_map(|example| ground.chain(profile, example.class));
-            busy.extend(records.map(|record| ground.rule_of[record as usize]));
-        }
-    });
-    let rules = 1..=ground.policy.rules.len() as u32;
-    rules.filter(|rule| !busy.contains(rule)).collect()
-}
-
 /// A packet by protocol and port.
 #[derive(Debug, Clone, Copy)]
-struct Example {
-    class: u32,
-    protocol: u8,
+pub(super) struct Example {
+    pub(super) class: u32,
+    pub(super) protocol: u8,
     port: u16,
 }
 
@@ -157,12 +137,12 @@ impl Ground<'_> {
         finding
     }
 
-    fn allows(&self, record: u32) -> bool {
+    pub(super) fn allows(&self, record: u32) -> bool {
         self.tables.rules[record as usize].flags & rule_flags::ALLOW != 0
     }
 
     /// The records that decide about a cell, one after the other.
-    fn chain(&self, profile: u32, class: u32) -> impl Iterator<Item = u32> {
+    pub(super) fn chain(&self, profile: u32, class: u32) -> impl Iterator<Item = u32> {
         let tables = self.tables;
         let column = tables.columns[(profile * tables.column_blocks + (class >> 8)) as usize];
         let record = tables.cells[column as usize].0[(class & 0xff) as usize];
@@ -176,7 +156,7 @@ impl Ground<'_> {
 
     /// Calls `visit` with places of senders and receivers that can meet, and the profile of the pair; with one pair at least of
     /// each profile, family and address space.
-    fn pairs(&self, ends: &Never, stations_only: bool, mut visit: impl FnMut(&Place, &Place, u32)) {
+    pub(super) fn pairs(&self, ends: &Never, stations_only: bool, mut visit: impl FnMut(&Place, &Place, u32)) {
         let tables = self.tables;
         let senders = self.distinct(&ends.from, stations_only, |place| {
             let endpoint = &tables.endpoints[place.endpoint as usize];
@@ -252,7 +232,7 @@ impl Ground<'_> {
     }
 
     /// One packet of each service class that the services have a part in.
-    fn examples(&self, services: &[ServiceMatch]) -> Vec<Example> {
+    pub(super) fn examples(&self, services: &[ServiceMatch]) -> Vec<Example> {
         let mut found: BTreeMap<u32, Example> = BTreeMap::new();
         // The protocols that people know come first.
         let all = || [6, 17, 1, 58].into_iter().chain(0..=u8::MAX);

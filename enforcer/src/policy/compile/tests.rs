@@ -2,7 +2,7 @@ use std::time::{Duration, SystemTime};
 
 use enforcer_common::abi::{self, DEADLINES, Endpoint, PROTOCOL_PORTS, endpoint_flags, rule_flags};
 
-use crate::policy::{TableSet, compile, compile_at, compile_with_lints, load_texts};
+use crate::policy::{TableSet, compile, compile_at, load_texts};
 
 fn tables(text: &str) -> TableSet {
     let policy = load_texts([("policy.yaml".into(), text.to_owned())]).unwrap_or_else(|findings| panic!("{findings}"));
@@ -314,39 +314,4 @@ fn what_must_flow_is_permitted_for_good() {
         flow("from: other, to: pumps, services: udp/5"),
         ["`it` can never flow: its ends cannot meet"]
     );
-}
-
-#[test]
-fn rules_that_never_decide_are_found_by_the_tables() {
-    let rules = "
-zones:
-  a: {vlan: 1, subnets: 10.1.0.0/16}
-  b: {vlan: 2, subnets: 10.2.0.0/16}
-  c: {vlan: 3, subnets: 10.3.0.0/16, realm: apart}
-groups:
-  lonely: [a]
-rules:
-  everything: {from: any, to: any, services: any, action: allow, priority: -1}
-  half: {from: a, to: 10.2.0.0/17, services: tcp/80, action: deny, priority: 1}
-  other-half: {from: a, to: 10.2.128.0/17, services: tcp/80, action: deny, priority: 1}
-  hidden: {from: a, to: b, services: tcp/80, action: allow}
-  partly-hidden: {from: a, to: b, services: tcp/80-81, action: allow}
-  apart: {from: a, to: c, services: tcp, action: allow}
-  over: {from: a, to: b, services: udp, action: allow, expires: 2001-01-01T00:00:00Z}
-";
-    let policy = load_texts([("policy.yaml".into(), rules.to_owned())]).unwrap_or_else(|findings| panic!("{findings}"));
-    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-    let (_, lints) = compile_with_lints(&policy, now).unwrap_or_else(|findings| panic!("{findings}"));
-    let messages: Vec<_> = lints.list.iter().map(|lint| lint.message.as_str()).collect();
-    assert_eq!(
-        messages,
-        [
-            "nothing names the group `lonely`",
-            "rule `everything` allows everything from anybody to anybody",
-            "rule `hidden` never decides: others go before it wherever it matches",
-            "rule `apart` never decides: others go before it wherever it matches",
-            "rule `over` has expired",
-        ]
-    );
-    assert!(lints.to_string().ends_with("5 warnings\n"), "{lints}");
 }
