@@ -14,6 +14,7 @@ mod monitor;
 mod plan;
 mod reload;
 mod run;
+mod schema;
 mod simulate;
 mod status;
 mod terminal;
@@ -77,6 +78,8 @@ enum Command {
     Detach(ConfigArgument),
     /// Check policy files and folders without touching anything.
     Check(check::Arguments),
+    /// Print the JSON Schema of policy files, for editors that complete and check as one types.
+    Schema(schema::Arguments),
     /// Explain what becomes of a frame: verdict, rule, stages, and the rules that nearly match.
     Explain(Box<explain::Arguments>),
     /// Tell what another policy would change, exactly, with an example packet for each change.
@@ -117,6 +120,7 @@ impl Command {
             Self::Doctor(arguments) => doctor::run(arguments),
             Self::Detach(config) => detach::run(config),
             Self::Check(arguments) => check::run(arguments),
+            Self::Schema(arguments) => schema::run(arguments),
             Self::Explain(arguments) => explain::run(arguments),
             Self::Plan(arguments) => plan::run(arguments),
             Self::Simulate(arguments) => simulate::run(arguments),

@@ -11,6 +11,7 @@
 //! validate.rs   PolicyFile -> ValidPolicy       names.rs: references, duplicates; groups.rs: names of names;
 //!               addresses.rs: who owns which address; lans.rs: what the zones of a VLAN share; library.rs: classes and
 //!               templates that are built in; dynamic.rs: devices with leased addresses; unused.rs: what nothing names
+//! schema.rs      what a file may hold, for editors
 //! salvage.rs    files that are not valid -> zones
 //! compile/      ValidPolicy -> TableSet         recursive flow classification
 //! ```
@@ -37,6 +38,7 @@ pub(crate) mod parts;
 pub mod probe;
 mod rates;
 mod salvage;
+mod schema;
 mod services;
 pub mod tables;
 mod unused;
@@ -53,6 +55,7 @@ pub(crate) use compile::uncovered;
 pub(crate) use fields::nearest;
 pub use lints::LINTS;
 pub use salvage::{salvage, salvage_texts};
+pub use schema::schema;
 pub use tables::TableSet;
 pub use valid::ValidPolicy;
 
