@@ -2,7 +2,7 @@
 //!
 //! It stays close to the language on purpose. The compiler turns it into tables, and test oracles read it naively.
 
-use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use ipnetwork::IpNetwork;
 
@@ -340,8 +340,6 @@ pub struct Never {
 pub struct MustFlow {
     /// Which ones.
     pub kept: Never,
-    /// An alarm is due when none came for so long.
-    pub silence: Option<Duration>,
 }
 
 /// Something that is declared and that nothing names.

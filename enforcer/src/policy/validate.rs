@@ -169,6 +169,5 @@ fn never(text: &PromiseText, names: &Names<'_>, findings: &mut Vec<Diagnostic>) 
 fn must_flow(text: &PromiseText, names: &Names<'_>, findings: &mut Vec<Diagnostic>) -> MustFlow {
     MustFlow {
         kept: never(text, names, findings),
-        silence: text.silence,
     }
 }
