@@ -40,3 +40,34 @@ fn completions_and_manual_pages_know_every_command() {
     }
     assert!(!top.contains("assets"), "hidden from users");
 }
+
+/// What `enforcer check --output github` says of a folder: exit code and standard output.
+fn checked(folder: &std::path::Path) -> (Option<i32>, String) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_enforcer"))
+        .args(["check", "--output", "github"])
+        .arg(folder)
+        .output()
+        .expect("it runs");
+    (output.status.code(), String::from_utf8(output.stdout).expect("text"))
+}
+
+#[test]
+fn links_that_lead_to_themselves_and_files_without_end_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path();
+    std::os::unix::fs::symlink("b.yaml", path.join("a.yaml")).expect("a link");
+    std::os::unix::fs::symlink("a.yaml", path.join("b.yaml")).expect("a link");
+    std::os::unix::fs::symlink(path, path.join("up")).expect("a link");
+    let (code, found) = checked(path);
+    assert_eq!(code, Some(2), "{found}");
+    for name in ["a.yaml", "b.yaml"] {
+        assert!(found.contains(name), "{name} is missing: {found}");
+    }
+    // Longer than any policy, on a disk that holds nothing of it.
+    let huge = tempfile::tempdir().expect("a folder");
+    let file = std::fs::File::create(huge.path().join("huge.yaml")).expect("a file");
+    file.set_len(1 << 40).expect("a sparse file");
+    let (code, found) = checked(huge.path());
+    assert!(matches!(code, Some(1 | 2)), "{found}");
+    assert!(found.contains("huge.yaml"), "{found}");
+}

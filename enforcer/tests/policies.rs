@@ -89,6 +89,26 @@ tests:
 }
 
 #[test]
+fn a_device_for_which_no_address_is_free_is_named() {
+    let text = "
+zones:
+  pumps: {vlan: 110, subnets: [10.10.110.0/30], gateway: 10.10.110.1}
+devices:
+  pump-01: {zone: pumps, address: 10.10.110.2}
+  pump-02: {zone: pumps, mac: \"02:00:00:00:01:02\", dhcp: true}
+tests:
+  - name: nobody knows its address
+    send: {src: pump-02, dst: pump-01, service: tcp/443}
+    expect: {reason: default-deny}
+";
+    let findings = load(text).expect_err("no address is free");
+    assert_eq!(
+        findings.list[0].message,
+        "`pump-02` gets its address by DHCP, and the first IPv4 subnet of zone `pumps` has none free for it"
+    );
+}
+
+#[test]
 fn devices_with_leased_addresses_and_rules_that_expire_can_be_tested() {
     let text = "
 zones:

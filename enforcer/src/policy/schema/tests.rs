@@ -156,8 +156,11 @@ fn every_map_of_the_schema_is_compared_with_the_parser() {
     }
 }
 
-/// The hospital as one file.
-fn hospital() -> Value {
+/// All tests of the hospital.
+const TESTS: usize = usize::MAX;
+
+/// The hospital as one file, with so many of its tests.
+fn hospital(tests: usize) -> Value {
     let mut whole = Map::new();
     for entry in fs::read_dir(root().join("policies")).expect("the hospital") {
         let text = fs::read_to_string(entry.expect("a file").path()).expect("text");
@@ -171,11 +174,34 @@ fn hospital() -> Value {
             }
         }
     }
-    // Its tests would take the time of this one.
-    if let Some(Value::Array(tests)) = whole.get_mut("tests") {
-        tests.truncate(4);
+    if let Some(Value::Array(all)) = whole.get_mut("tests") {
+        all.truncate(tests);
     }
     Value::Object(whole)
+}
+
+/// The keys of maps, at any depth.
+fn keys_of(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(map) => map.iter().for_each(|(key, value)| {
+            found.insert(key.clone());
+            keys_of(value, found);
+        }),
+        Value::Array(list) => list.iter().for_each(|value| keys_of(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_hospital_uses_every_key_of_the_language() {
+    let schema = schema();
+    let maps = schema["definitions"].as_object().expect("definitions").values();
+    let maps = maps.chain([&schema]).filter_map(|map| map["properties"].as_object());
+    let mut used = BTreeSet::new();
+    keys_of(&hospital(TESTS), &mut used);
+    for key in maps.flat_map(Map::keys) {
+        assert!(used.contains(key), "the hospital does without {key}");
+    }
 }
 
 /// The places in a value, as JSON pointers; not those of free text.
@@ -202,7 +228,8 @@ fn places(value: &Value, here: &str, found: &mut Vec<String>) {
 #[test]
 fn what_is_put_wrong_in_the_hospital_is_refused_by_both() {
     let validator = Validator::new();
-    let good = hospital();
+    // All tests would take the time of this one.
+    let good = hospital(4);
     assert_eq!(validator.errors(&good), None);
     let load = |value: &Value| load_texts([("policy.json".into(), value.to_string())]);
     load(&good).unwrap_or_else(|findings| panic!("{findings}"));
