@@ -71,3 +71,40 @@ fn links_that_lead_to_themselves_and_files_without_end_are_refused() {
     assert!(matches!(code, Some(1 | 2)), "{found}");
     assert!(found.contains("huge.yaml"), "{found}");
 }
+
+/// The commands in fenced blocks of a page: the words behind `enforcer`.
+fn commands(page: &str) -> Vec<Vec<&str>> {
+    let fenced = page.split("```").skip(1).step_by(2);
+    let lines = fenced
+        .flat_map(str::lines)
+        .map(|line| line.trim_start_matches(['$', '#', ' ']));
+    let parts = lines.flat_map(|line| line.split(" # ").next().unwrap_or_default().split("&&"));
+    let parts = parts.filter_map(|part| part.trim().strip_prefix("enforcer "));
+    let parts = parts.map(|part| part.split(['|', '>']).next().unwrap_or_default());
+    parts.map(|part| part.split_whitespace().collect()).collect()
+}
+
+/// Some of them need a daemon and a trunk; that their words are words is known without.
+#[test]
+fn the_commands_of_the_pages_exist_with_their_options() {
+    let mut seen = 0;
+    let pages = [
+        include_str!("../../README.md"),
+        include_str!("../../docs/policy.md"),
+        include_str!("../../docs/operations.md"),
+    ];
+    for words in pages.into_iter().flat_map(commands) {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_enforcer"))
+            .args([words[0], "--help"])
+            .output()
+            .expect("it runs");
+        assert!(output.status.success(), "enforcer {}", words.join(" "));
+        let help = String::from_utf8(output.stdout).expect("text");
+        for option in words.iter().filter(|word| word.starts_with("--")) {
+            let option = option.split('=').next().unwrap_or_default();
+            assert!(help.contains(option), "enforcer {}: no {option}", words.join(" "));
+        }
+        seen += 1;
+    }
+    assert!(seen >= 5, "commands are missing: {seen}");
+}

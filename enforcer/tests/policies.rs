@@ -54,6 +54,27 @@ fn the_examples_of_the_reference_are_good() {
     assert!(tests >= 4, "the examples of tests are missing");
 }
 
+/// It has rules only: with the zones and services of the first example of the reference, it is a policy.
+#[test]
+fn the_example_of_the_readme_is_good() {
+    let readme = include_str!("../../README.md");
+    let example = readme
+        .split("```yaml\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next());
+    let example = example.expect("the README has an example");
+    let (_, first) = blocks()
+        .into_iter()
+        .find(|(kind, _)| *kind == "yaml")
+        .expect("an example");
+    let zones = first.split("rules:\n").next().unwrap_or_default();
+    let texts = [("zones.yaml", zones), ("rules.yaml", example)];
+    let texts = texts.map(|(path, text)| (PathBuf::from(path), text.to_owned()));
+    let policy = load_texts(texts).unwrap_or_else(|findings| panic!("{findings}"));
+    compile(&policy).unwrap_or_else(|findings| panic!("{findings}"));
+    assert_eq!(policy.rules.len(), 1);
+}
+
 /// In tests, nobody leases addresses: each device that would ask for one has one that is nobody else's.
 #[test]
 fn devices_with_leased_addresses_have_one_in_tests() {
