@@ -172,6 +172,28 @@ tests:
     assert_eq!(report.failed(), 0, "{:#?}", report.results);
 }
 
+/// A rule that ends and has another behind it stands in the tables under more numbers than one.
+#[test]
+fn a_rule_that_ends_before_another_one_is_reached() {
+    let text = "
+zones:
+  pumps: {vlan: 110, subnets: [10.10.110.0/24], mode: enforce}
+rules:
+  for-a-day: {from: pumps, to: pumps, services: tcp/22, action: allow, priority: 1, expires: 2026-11-24T21:00:00Z}
+  behind: {from: pumps, to: pumps, services: tcp/22, action: deny}
+tests:
+  - name: while it lasts
+    send: {src: 10.10.110.2, dst: 10.10.110.3, service: tcp/22}
+    expect: {verdict: allow, rule: for-a-day}
+";
+    let policy = load(text).unwrap_or_else(|findings| panic!("{findings}"));
+    let mut rig = Rig::new(policy, 0).unwrap_or_else(|findings| panic!("{findings}"));
+    let report = suite::run(&mut rig, NOW);
+    assert_eq!(report.failed(), 0, "{:#?}", report.results);
+    let unreached: Vec<_> = report.unreached.iter().map(|rule| &*rule.name).collect();
+    assert_eq!(unreached, ["behind"]);
+}
+
 #[test]
 fn the_reference_hospital_keeps_its_promises() {
     let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../policies"));

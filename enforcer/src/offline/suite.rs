@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use enforcer_common::abi::{DEFAULT_RULE, NO_RULE};
+use enforcer_common::abi::NO_RULE;
 use enforcer_common::verdict::Verdict;
 
 use super::{Outcome, Rig, build};
@@ -58,13 +58,18 @@ pub fn run(rig: &mut Rig, start: u64) -> Report<'_> {
     }
     let policy = rig.policy();
     let results = policy.cases.iter().zip(failures);
-    // Rule 0 of the tables is the default; the others follow in the order of the policy.
-    let rules = policy.rules.iter().zip(DEFAULT_RULE + 1..);
+    // A rule that ends has a record of its own for each rule that stands behind it: all of them have its name.
+    let names = &rig.tables().names.rules;
+    let reached: BTreeSet<&str> = reached
+        .into_iter()
+        .filter_map(|record| names.get(record as usize).map(|rule| rule.name.as_str()))
+        .collect();
     Report {
         results: results.map(|(case, failures)| Verdicts { case, failures }).collect(),
-        unreached: rules
-            .filter(|(_, number)| !reached.contains(number))
-            .map(|(rule, _)| rule)
+        unreached: policy
+            .rules
+            .iter()
+            .filter(|rule| !reached.contains(rule.name.as_str()))
             .collect(),
     }
 }

@@ -51,8 +51,9 @@ pub(super) fn find(ground: &Ground<'_>, now: u64) -> Usage {
         let from = &ground.identities.sources.sets[from as usize];
         let to = &ground.identities.destinations.sets[to as usize];
         let list = profiles::complete(rules, from, to, now);
-        if study.complete.insert(list.clone()) {
+        if !study.complete.contains(&list) {
             study.list(&list);
+            study.complete.insert(list);
         }
     });
     let mut usage = study.settle();
