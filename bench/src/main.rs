@@ -52,6 +52,9 @@ struct Arguments {
     /// Another build of the kernel program, to run beside the shipped one
     #[arg(long, value_name = "OBJECT")]
     against: Option<PathBuf>,
+    /// With `frames`: of the enforcer's cases only those with this in their names; nothing is kept
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
     /// With `gate`: store the figures of now, and why they changed
     #[arg(long, value_name = "WHY")]
     accept: Option<String>,
@@ -115,7 +118,7 @@ fn measure(arguments: &Arguments, parts: &BTreeSet<Part>) -> Result<Results> {
     let folder = folder()?;
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     // A quick look takes nothing away from what was measured with care.
-    let name = if arguments.quick {
+    let name = if arguments.quick || arguments.only.is_some() {
         "results-quick.json"
     } else {
         "results.json"
@@ -141,7 +144,12 @@ fn run(part: Part, arguments: &Arguments) -> Result<Outcome> {
     let mut effort = if arguments.quick { Effort::QUICK } else { Effort::FULL };
     effort.rounds = arguments.rounds.unwrap_or(effort.rounds);
     match part {
-        Part::Frames => frames::run(effort, arguments.quick, arguments.against.as_deref()),
+        Part::Frames => frames::run(
+            effort,
+            arguments.quick,
+            arguments.against.as_deref(),
+            arguments.only.as_deref(),
+        ),
         Part::Throughput => throughput::run(arguments.quick),
         Part::Scale => scale::run(arguments.quick),
         Part::Limiter => limiter::run(arguments.quick),
@@ -157,7 +165,7 @@ fn show(arguments: &Arguments, results: &Results, parts: &BTreeSet<Part>) -> Res
         print!("{}", table::text(results, parts));
     }
     // A quick look is no page for readers.
-    if arguments.quick {
+    if arguments.quick || arguments.only.is_some() {
         return Ok(());
     }
     let folder = folder()?;

@@ -36,6 +36,10 @@ impl<'a> Case<'a> {
         if self.stream.is_some() { VARY } else { EMPTY }
     }
 
+    pub(super) fn is_reference(&self) -> bool {
+        self.group == REFERENCES
+    }
+
     fn after(mut self, before: &[&Frame]) -> Self {
         self.before = before.iter().map(|&frame| frame.clone()).collect();
         self
@@ -231,6 +235,8 @@ impl Programs {
         if let Some(other) = &self.other {
             let of = Of(PERMITTED, other.program()?);
             cases.extend(established(&of, "the other build: established TCP", &out, &back));
+            let name = "the other build: established TCP with two budgets";
+            cases.extend(established(&of, name, &guarded, &served));
         }
         Ok(cases)
     }

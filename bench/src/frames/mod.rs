@@ -40,8 +40,9 @@ impl Effort {
     };
 }
 
-/// Measures all cases. `other` is another build of the kernel program to run beside the shipped one.
-pub(crate) fn run(effort: Effort, quick: bool, other: Option<&Path>) -> Result<Outcome> {
+/// Measures all cases, or of those of the enforcer the ones with `only` in their names. `other` is another build of the
+/// kernel program to run beside the shipped one.
+pub(crate) fn run(effort: Effort, quick: bool, other: Option<&Path>, only: Option<&str>) -> Result<Outcome> {
     let mut outcome = Outcome {
         how: format!(
             "{} rounds of {} frames a case, cases in turn; nanoseconds are processor time of the measuring thread",
@@ -51,7 +52,8 @@ pub(crate) fn run(effort: Effort, quick: bool, other: Option<&Path>) -> Result<O
     };
     let mut programs = programs::Programs::load(quick, other)?;
     programs.peers(&mut outcome);
-    let cases = programs.cases()?;
+    let mut cases = programs.cases()?;
+    cases.retain(|case| case.is_reference() || only.is_none_or(|text| case.name.contains(text)));
     let counter = Instructions::open();
     if let Err(reason) = &counter {
         outcome.skip("kernel instructions a frame", reason);
