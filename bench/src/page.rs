@@ -13,7 +13,9 @@ use crate::table::{Table, groups};
 /// Writes the page and its plots into the folder of the documentation.
 pub(crate) fn write(results: &Results, docs: &Path) -> Result<()> {
     let page = docs.join("performance.md");
-    fs::write(&page, text(results)).with_context(|| format!("cannot write {}", page.display()))?;
+    let old = fs::read_to_string(&page).unwrap_or_default();
+    let new = text(results) + by_hand(&old);
+    fs::write(&page, new).with_context(|| format!("cannot write {}", page.display()))?;
     let plots = docs.join("performance");
     // Plots of groups that are no more must not stay behind.
     let _ = fs::remove_dir_all(&plots);
@@ -22,6 +24,11 @@ pub(crate) fn write(results: &Results, docs: &Path) -> Result<()> {
         fs::write(plots.join(&name), svg).with_context(|| format!("cannot write {name}"))?;
     }
     Ok(())
+}
+
+/// The end of the page, which people write and this program keeps.
+fn by_hand(page: &str) -> &str {
+    page.find("\n## What was tried\n").map_or("", |start| &page[start..])
 }
 
 /// The plots that stand in the page; the others stay beside the results.

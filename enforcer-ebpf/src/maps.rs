@@ -2,13 +2,16 @@
 //!
 //! `enforcer_common::abi` explains what they hold.
 
+use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
+
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use enforcer_common::abi::{
-    self, Access, Binding, BindingKey, Bucket, BucketKey, Budget, CellBlock, Counter, EVENT_BUCKETS, Endpoint, Flow,
-    FlowKey, FragmentKey, FragmentRecord, Host, Lan, Meta, Name, PeerSource, Port, ProfileBlock, Rule, ServiceBlock,
-    Settings, Stat, StateTable, TrieNode, VlanTable, Zone,
+    self, Access, Binding, BindingKey, Bucket, BucketKey, Budget, CellBlock, Counter, DirectTable, EVENT_BUCKETS,
+    Endpoint, Flow, FlowKey, FragmentKey, FragmentRecord, Host, Lan, Meta, Name, PeerSource, Port, ProfileBlock, Rule,
+    ServiceBlock, Settings, Stat, StateTable, TrieNode, VlanTable, Zone,
 };
 use enforcer_common::options::Walk;
 use enforcer_common::packet::Packet;
@@ -29,41 +32,99 @@ pub(crate) static SETTINGS: Settings = Settings {
     flags: 0,
     event_interval: 0,
     idle_seconds: [0; 8],
+    masks: [0; 12],
 };
 
+/// A table that is the one entry of its map, so that its address is a constant and a look-up is an addition, where one in
+/// an array map of many entries goes by the stack and through a comparison. One element here; the loader makes room for
+/// the others.
+pub(crate) struct Direct<V, const TABLE: usize>(UnsafeCell<MaybeUninit<V>>);
+
+// SAFETY: the kernel program only reads it, and the controller writes it before the program runs.
+unsafe impl<V, const TABLE: usize> Sync for Direct<V, TABLE> {}
+
+impl<V, const TABLE: usize> Direct<V, TABLE> {
+    const fn new() -> Self {
+        Self(UnsafeCell::new(MaybeUninit::zeroed()))
+    }
+
+    /// The element at `index`, which the mask keeps inside: the compiler of policies makes no other index. So there is
+    /// no way on which it is missing, which the verifier would follow too.
+    #[inline(always)]
+    pub(crate) fn at(&'static self, index: u32) -> &'static V {
+        // SAFETY: a valid, aligned static, `TABLE` being a code; volatile, because the loader replaces its content.
+        let mask = unsafe {
+            (&raw const SETTINGS.masks)
+                .cast::<u32>()
+                .wrapping_add(TABLE)
+                .read_volatile()
+        };
+        let start = opaque(self.0.get().cast::<V>());
+        // SAFETY: the loader makes room for as many elements as the mask tells, and writes them whole.
+        unsafe { &*start.wrapping_add((index & mask) as usize) }
+    }
+}
+
+/// An address that the compiler takes for any: it must not reckon with the one element that it sees.
+#[inline(always)]
+fn opaque<V>(mut start: *mut V) -> *mut V {
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: a copy of a register to itself.
+    unsafe {
+        core::arch::asm!("{0} = {0}", inout(reg) start, options(pure, nomem, nostack, preserves_flags));
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        start = core::hint::black_box(start);
+    }
+    start
+}
+
 // Private to a generation. One entry here; the controller sets the real size at load.
-#[map]
-pub(crate) static PORTS: Array<Port> = Array::with_max_entries(1, 0);
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.PORTS")]
+pub(crate) static PORTS: Direct<Port, { DirectTable::Ports as usize }> = Direct::new();
 /// Management access to the gateway itself.
 #[map]
 pub(crate) static ACCESSES: Array<Access> = Array::with_max_entries(1, 0);
-#[map]
-pub(crate) static VLANS: Array<VlanTable> = Array::with_max_entries(1, 0);
-#[map]
-pub(crate) static LANS: Array<Lan> = Array::with_max_entries(1, 0);
-#[map]
-pub(crate) static TRIE: Array<TrieNode> = Array::with_max_entries(1, 0);
-#[map]
-pub(crate) static HOSTS: Array<Host> = Array::with_max_entries(1, 0);
-#[map]
-pub(crate) static ENDPOINTS: Array<Endpoint> = Array::with_max_entries(1, 0);
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.VLANS")]
+pub(crate) static VLANS: Direct<VlanTable, { DirectTable::Vlans as usize }> = Direct::new();
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.LANS")]
+pub(crate) static LANS: Direct<Lan, { DirectTable::Lans as usize }> = Direct::new();
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.TRIE")]
+pub(crate) static TRIE: Direct<TrieNode, { DirectTable::Trie as usize }> = Direct::new();
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.HOSTS")]
+pub(crate) static HOSTS: Direct<Host, { DirectTable::Hosts as usize }> = Direct::new();
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.ENDPOINTS")]
+pub(crate) static ENDPOINTS: Direct<Endpoint, { DirectTable::Endpoints as usize }> = Direct::new();
 /// Endpoints of the devices that get their addresses by DHCP, by their number.
 #[map]
 pub(crate) static DYNAMIC: Array<u32> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static ZONES: Array<Zone> = Array::with_max_entries(1, 0);
-#[map]
-pub(crate) static ROWS: Array<u32> = Array::with_max_entries(1, 0);
-#[map]
-pub(crate) static PROFILES: Array<ProfileBlock> = Array::with_max_entries(1, 0);
-#[map]
-pub(crate) static PROTOCOLS: Array<u32> = Array::with_max_entries(256, 0);
-#[map]
-pub(crate) static SERVICES: Array<ServiceBlock> = Array::with_max_entries(1, 0);
-#[map]
-pub(crate) static COLUMNS: Array<u32> = Array::with_max_entries(1, 0);
-#[map]
-pub(crate) static CELLS: Array<CellBlock> = Array::with_max_entries(1, 0);
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.ROWS")]
+pub(crate) static ROWS: Direct<u32, { DirectTable::Rows as usize }> = Direct::new();
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.PROFILES")]
+pub(crate) static PROFILES: Direct<ProfileBlock, { DirectTable::Profiles as usize }> = Direct::new();
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.PROTOCOLS")]
+pub(crate) static PROTOCOLS: Direct<u32, { DirectTable::Protocols as usize }> = Direct::new();
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.SERVICES")]
+pub(crate) static SERVICES: Direct<ServiceBlock, { DirectTable::Services as usize }> = Direct::new();
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.COLUMNS")]
+pub(crate) static COLUMNS: Direct<u32, { DirectTable::Columns as usize }> = Direct::new();
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.CELLS")]
+pub(crate) static CELLS: Direct<CellBlock, { DirectTable::Cells as usize }> = Direct::new();
 #[map]
 pub(crate) static RULES: Array<Rule> = Array::with_max_entries(1, 0);
 /// Inline mode: the interfaces that frames leave by.

@@ -156,7 +156,7 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn port(&self, index: u32) -> Option<&Port> {
-        maps::PORTS.get(index)
+        Some(maps::PORTS.at(index))
     }
     #[inline(always)]
     fn access(&self, index: u32) -> Option<&Access> {
@@ -164,23 +164,23 @@ impl Tables for KernelTables {
     }
     #[inline(always)]
     fn vlans(&self, index: u32) -> Option<&VlanTable> {
-        maps::VLANS.get(index)
+        Some(maps::VLANS.at(index))
     }
     #[inline(always)]
     fn lan(&self, index: u32) -> Option<&Lan> {
-        maps::LANS.get(index)
+        Some(maps::LANS.at(index))
     }
     #[inline(always)]
     fn node(&self, index: u32) -> Option<&TrieNode> {
-        maps::TRIE.get(index)
+        Some(maps::TRIE.at(index))
     }
     #[inline(always)]
     fn host(&self, index: u32) -> Option<&Host> {
-        maps::HOSTS.get(index)
+        Some(maps::HOSTS.at(index))
     }
     #[inline(always)]
     fn endpoint(&self, index: u32) -> Option<&Endpoint> {
-        maps::ENDPOINTS.get(index)
+        Some(maps::ENDPOINTS.at(index))
     }
     #[inline(always)]
     fn binding(&self, key: &BindingKey) -> Option<Binding> {
@@ -197,27 +197,27 @@ impl Tables for KernelTables {
     }
     #[inline(always)]
     fn row(&self, index: u32) -> Option<u32> {
-        maps::ROWS.get(index).copied()
+        Some(*maps::ROWS.at(index))
     }
     #[inline(always)]
     fn profiles(&self, index: u32) -> Option<&ProfileBlock> {
-        maps::PROFILES.get(index)
+        Some(maps::PROFILES.at(index))
     }
     #[inline(always)]
     fn protocol(&self, protocol: u8) -> Option<u32> {
-        maps::PROTOCOLS.get(u32::from(protocol)).copied()
+        Some(*maps::PROTOCOLS.at(u32::from(protocol)))
     }
     #[inline(always)]
     fn services(&self, index: u32) -> Option<&ServiceBlock> {
-        maps::SERVICES.get(index)
+        Some(maps::SERVICES.at(index))
     }
     #[inline(always)]
     fn column(&self, index: u32) -> Option<u32> {
-        maps::COLUMNS.get(index).copied()
+        Some(*maps::COLUMNS.at(index))
     }
     #[inline(always)]
     fn cells(&self, index: u32) -> Option<&CellBlock> {
-        maps::CELLS.get(index)
+        Some(maps::CELLS.at(index))
     }
     #[inline(always)]
     fn rule(&self, index: u32) -> Option<&Rule> {

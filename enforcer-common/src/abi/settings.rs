@@ -24,6 +24,38 @@ pub struct Settings {
     pub event_interval: u32,
     /// Idle seconds after which a flow is forgotten, by [`FlowState`](super::FlowState).
     pub idle_seconds: [u32; 8],
+    /// What is put over an index into a [`DirectTable`], by its code: its entries, a power of two, less 1.
+    pub masks: [u32; 12],
+}
+
+/// The policy tables that lie in one map entry each, so that the kernel program reads them without a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum DirectTable {
+    /// `ports`.
+    Ports = 0,
+    /// `vlans`.
+    Vlans = 1,
+    /// `lans`.
+    Lans = 2,
+    /// `trie`.
+    Trie = 3,
+    /// `hosts`.
+    Hosts = 4,
+    /// `endpoints`.
+    Endpoints = 5,
+    /// `rows`.
+    Rows = 6,
+    /// `profiles`.
+    Profiles = 7,
+    /// `protocols`.
+    Protocols = 8,
+    /// `services`.
+    Services = 9,
+    /// `columns`.
+    Columns = 10,
+    /// `cells`.
+    Cells = 11,
 }
 
 /// Bits of [`Settings::flags`].

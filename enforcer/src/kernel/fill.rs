@@ -3,7 +3,7 @@
 use std::borrow::Borrow;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
-use aya::maps::{Array, MapData};
+use aya::maps::{Array, Map, MapData};
 use aya::{Ebpf, Pod};
 
 use super::error::Error;
@@ -32,6 +32,25 @@ fn array<'a, V: Pod>(ebpf: &'a mut Ebpf, name: &str) -> Result<Array<&'a mut Map
         .map_mut(name)
         .ok_or_else(|| Error::Object(format!("it has no map {name}")))?;
     Array::try_from(map).map_err(|error| Error::aya(format!("map {name}"), &error))
+}
+
+/// The array map of this name in a loaded object, whatever its entry is.
+pub(super) fn array_of_one<'a>(ebpf: &'a Ebpf, name: &str) -> Result<BorrowedFd<'a>, Error> {
+    match ebpf.map(name) {
+        Some(Map::Array(map)) => Ok(map.fd().as_fd()),
+        _ => Err(Error::Object(format!("it has no map {name}"))),
+    }
+}
+
+/// Octets of an entry of the array map of this name.
+pub(super) fn octets_of_first(ebpf: &Ebpf, name: &str) -> Result<usize, Error> {
+    match ebpf.map(name) {
+        Some(Map::Array(map)) => map
+            .info()
+            .map(|info| info.value_size() as usize)
+            .map_err(|error| Error::aya(format!("map {name}"), &error)),
+        _ => Err(Error::Object(format!("it has no map {name}"))),
+    }
 }
 
 /// Writes in batches; one by one where the kernel has none (before 5.6).

@@ -4,6 +4,7 @@
 //! [`links`] puts it on the interfaces in one step each. State that outlives a generation (flows, counters, the
 //! event ring) is in maps that all generations share: [`shared`].
 
+mod direct;
 pub mod error;
 pub(crate) mod ethtool;
 mod fill;

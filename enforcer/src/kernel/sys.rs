@@ -155,6 +155,34 @@ pub fn update_batch<V: Pod>(map: BorrowedFd<'_>, first: u32, values: &[V]) -> io
     }
 }
 
+/// Writes `values`, which are the whole of entry 0 of a map with keys of four octets.
+pub fn update_first<V: Pod>(map: BorrowedFd<'_>, values: &[V]) -> io::Result<()> {
+    let key = 0_u32;
+    let mut attr = attributes();
+    // SAFETY: plain integers of this command; key and values outlive the call.
+    let element = unsafe { &mut attr.__bindgen_anon_2 };
+    element.map_fd = map.as_raw_fd() as u32;
+    element.key = (&raw const key) as u64;
+    element.__bindgen_anon_1.value = values.as_ptr() as u64;
+    bpf(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attr).map(|_| ())
+}
+
+/// The `count` values that are the whole of entry 0.
+pub fn read_first<V: Pod>(map: BorrowedFd<'_>, count: usize) -> io::Result<Vec<V>> {
+    let key = 0_u32;
+    let mut values: Vec<V> = Vec::with_capacity(count);
+    let mut attr = attributes();
+    // SAFETY: as above.
+    let element = unsafe { &mut attr.__bindgen_anon_2 };
+    element.map_fd = map.as_raw_fd() as u32;
+    element.key = (&raw const key) as u64;
+    element.__bindgen_anon_1.value = values.as_mut_ptr() as u64;
+    bpf(bpf_cmd::BPF_MAP_LOOKUP_ELEM, &mut attr)?;
+    // SAFETY: the kernel has written the whole entry, and `V` is plain data.
+    unsafe { values.set_len(count) };
+    Ok(values)
+}
+
 /// The entries of an array map from the start on, `count` of them.
 pub fn read_batch<V: Pod>(map: BorrowedFd<'_>, count: usize) -> io::Result<Vec<V>> {
     let mut keys = vec![0_u32; count];

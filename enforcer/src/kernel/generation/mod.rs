@@ -9,8 +9,9 @@ use std::time::Duration;
 use aya::maps::MapData;
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader};
-use enforcer_common::abi::{Access, FlowState, Settings, settings_flags};
+use enforcer_common::abi::{self, Access, FlowState, Settings, settings_flags};
 
+use super::direct::{self, fill_direct};
 use super::error::{Error, errno};
 use super::fill::fill;
 use super::inline;
@@ -98,28 +99,39 @@ impl<'a> LoadOptions<'a> {
             flags: self.flags,
             event_interval: event_interval(self.event_rate),
             idle_seconds: self.idle_seconds,
+            masks: self
+                .direct_entries(port_mask as usize + 1)
+                .map(|(_, _, entries)| entries as u32 - 1),
         })
     }
 
-    /// Name and entries of each private map. A map has at least one entry.
-    fn private_entries(&self, ports: usize) -> [(&'static str, u32); 19] {
+    /// Name, octets an element and elements, a power of two, of each `DirectTable`, in order of their codes.
+    fn direct_entries(&self, ports: usize) -> [(&'static str, usize, usize); 12] {
         let t = self.tables;
         [
-            ("PORTS", ports),
+            ("PORTS", size_of::<abi::Port>(), ports),
+            ("VLANS", size_of::<abi::VlanTable>(), t.vlans.len()),
+            ("LANS", size_of::<abi::Lan>(), t.lans.len()),
+            ("TRIE", size_of::<abi::TrieNode>(), t.trie.len()),
+            ("HOSTS", size_of::<abi::Host>(), t.hosts.len()),
+            ("ENDPOINTS", size_of::<abi::Endpoint>(), t.endpoints.len()),
+            ("ROWS", size_of::<u32>(), t.rows.len()),
+            ("PROFILES", size_of::<abi::ProfileBlock>(), t.profiles.len()),
+            ("PROTOCOLS", size_of::<u32>(), t.protocols.len()),
+            ("SERVICES", size_of::<abi::ServiceBlock>(), t.services.len()),
+            ("COLUMNS", size_of::<u32>(), t.columns.len()),
+            ("CELLS", size_of::<abi::CellBlock>(), t.cells.len()),
+        ]
+        .map(|(name, size, entries)| (name, size, entries.max(1).next_power_of_two()))
+    }
+
+    /// Name and entries of each other private map. A map has at least one entry.
+    fn private_entries(&self) -> [(&'static str, u32); 7] {
+        let t = self.tables;
+        [
             ("ACCESSES", self.accesses.len()),
             ("DYNAMIC", self.sizes.device_slots as usize),
-            ("VLANS", t.vlans.len()),
-            ("LANS", t.lans.len()),
-            ("TRIE", t.trie.len()),
-            ("HOSTS", t.hosts.len()),
-            ("ENDPOINTS", t.endpoints.len()),
             ("ZONES", t.zones.len()),
-            ("ROWS", t.rows.len()),
-            ("PROFILES", t.profiles.len()),
-            ("PROTOCOLS", t.protocols.len()),
-            ("SERVICES", t.services.len()),
-            ("COLUMNS", t.columns.len()),
-            ("CELLS", t.cells.len()),
             ("RULES", t.rules.len()),
             ("BUDGETS", t.budgets.len()),
             ("PEERS", inline::entries(self.ports)),
@@ -211,6 +223,7 @@ impl Generation {
         let map = self
             .ebpf
             .map(name)
+            .or_else(|| self.ebpf.map(&direct::section(name)))
             .ok_or_else(|| Error::Object(format!("it has no map {name}")))?;
         let (Map::Array(data)
         | Map::PerCpuArray(data)
@@ -264,19 +277,19 @@ impl Generation {
         let ebpf = &mut self.ebpf;
         fill(ebpf, "ACCESSES", options.accesses)?;
         fill(ebpf, "DYNAMIC", &dynamic)?;
-        fill(ebpf, "PORTS", &ports::table(&ports)?)?;
-        fill(ebpf, "VLANS", &tables.vlans)?;
-        fill(ebpf, "LANS", &lans)?;
-        fill(ebpf, "TRIE", &tables.trie)?;
-        fill(ebpf, "HOSTS", &tables.hosts)?;
-        fill(ebpf, "ENDPOINTS", &tables.endpoints)?;
+        fill_direct(ebpf, "PORTS", &ports::table(&ports)?)?;
+        fill_direct(ebpf, "VLANS", &tables.vlans)?;
+        fill_direct(ebpf, "LANS", &lans)?;
+        fill_direct(ebpf, "TRIE", &tables.trie)?;
+        fill_direct(ebpf, "HOSTS", &tables.hosts)?;
+        fill_direct(ebpf, "ENDPOINTS", &tables.endpoints)?;
         fill(ebpf, "ZONES", &zones)?;
-        fill(ebpf, "ROWS", &tables.rows)?;
-        fill(ebpf, "PROFILES", &tables.profiles)?;
-        fill(ebpf, "PROTOCOLS", tables.protocols.as_slice())?;
-        fill(ebpf, "SERVICES", &tables.services)?;
-        fill(ebpf, "COLUMNS", &tables.columns)?;
-        fill(ebpf, "CELLS", &tables.cells)?;
+        fill_direct(ebpf, "ROWS", &tables.rows)?;
+        fill_direct(ebpf, "PROFILES", &tables.profiles)?;
+        fill_direct(ebpf, "PROTOCOLS", tables.protocols.as_slice())?;
+        fill_direct(ebpf, "SERVICES", &tables.services)?;
+        fill_direct(ebpf, "COLUMNS", &tables.columns)?;
+        fill_direct(ebpf, "CELLS", &tables.cells)?;
         fill(ebpf, "RULES", &rules)?;
         fill(ebpf, "BUDGETS", &tables.budgets)?;
         inline::fill(ebpf, options.ports, &self.slots.ports)
@@ -297,7 +310,7 @@ where
 fn open(options: &LoadOptions<'_>, settings: &Settings, ports: usize) -> Result<Ebpf, Error> {
     let mut loader = EbpfLoader::new();
     loader.override_global("SETTINGS", settings, true);
-    for (name, entries) in options.private_entries(ports) {
+    for (name, entries) in options.private_entries() {
         loader.map_max_entries(name, entries);
     }
     for (name, entries) in options.sizes.entries() {
@@ -308,8 +321,9 @@ fn open(options: &LoadOptions<'_>, settings: &Settings, ports: usize) -> Result<
             loader.map_pin_path(name, pin_path(directory, name));
         }
     }
+    let object = direct::sized(options.object, &options.direct_entries(ports))?;
     loader
-        .load(options.object)
+        .load(&object)
         .map_err(|error| {
             let refused = Error::aya("making the kernel tables", &error);
             match errno(&error) {
