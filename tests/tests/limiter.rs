@@ -1,14 +1,16 @@
-//! The limiter in the kernel program, with all CPUs at one bucket.
+//! Limits over time: in the kernel program, with all CPUs at one bucket, and of flows that come under another rule.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use aya::maps::{Map, PerCpuArray};
 use aya::programs::{TestRun as _, TestRunOptions};
-use enforcer::kernel::{Generation, LoadOptions, PortSetup};
+use enforcer::engine::Engine;
+use enforcer::kernel::{Generation, LoadOptions, PortSetup, ports};
 use enforcer::policy;
 use enforcer_common::abi::{Counter, settings_flags};
-use enforcer_common::verdict::Verdict;
+use enforcer_common::packet::tcp_flags;
+use enforcer_common::verdict::{DropReason, Verdict};
 use enforcer_tests::packet::packet;
 
 const POLICY: &str = "
@@ -91,4 +93,80 @@ fn all_cpus_together_get_the_rate() {
             "{threads} threads: {passed} of {offered} passed in {seconds} s, {least} to {expected} expected"
         );
     }
+}
+
+/// A window in which concurrent flows are counted, in nanoseconds.
+const WINDOW: u64 = 1 << 34;
+
+/// Two places under one rule, whatever its name.
+fn two_at_a_time(rule: &str) -> policy::TableSet {
+    let text = format!(
+        "
+zones:
+  here: {{vlan: 10, subnets: 10.0.1.0/24, mode: enforce}}
+  there: {{vlan: 20, subnets: 10.0.2.0/24, mode: enforce}}
+rules:
+  {rule}: {{from: here, to: there, services: tcp/1, action: allow, limit: {{concurrent: 2}}}}
+"
+    );
+    let policy = policy::load_texts([("policy.yaml".into(), text)]).expect("a good policy");
+    policy::compile(&policy).expect("a good policy")
+}
+
+/// docs/data-path.md, `budget`: where flows count that a swap brings under another rule.
+#[test]
+fn a_flow_under_another_rule_takes_a_place_there_in_its_next_window() {
+    let trunk = ports::table(&[PortSetup::new("trunk", LOOPBACK).entry(0)]).expect("one port");
+    let mut engine = Engine::new(two_at_a_time("before"), trunk);
+    let frame = |client, flags| {
+        packet()
+            .vlan(10)
+            .ip("10.0.1.5", "10.0.2.5")
+            .tcp(client, 1, flags)
+            .build()
+    };
+    let passes = |engine: &Engine, client, flags, now| {
+        let (decision, _) = engine.decide(&frame(client, flags), LOOPBACK, now);
+        assert!(matches!(decision.reason, DropReason::None | DropReason::RuleLimit));
+        decision.verdict == Verdict::Pass
+    };
+    let now = 10 * WINDOW;
+    assert!(passes(&engine, 1, tcp_flags::SYN, now) && passes(&engine, 2, tcp_flags::SYN, now));
+    let answer = packet()
+        .vlan(20)
+        .ip("10.0.2.5", "10.0.1.5")
+        .tcp(1, 1, tcp_flags::SYN | tcp_flags::ACK);
+    assert_eq!(engine.decide(&answer.build(), LOOPBACK, now).0.verdict, Verdict::Pass);
+    assert!(
+        !passes(&engine, 3, tcp_flags::SYN, now),
+        "two places, and both are taken"
+    );
+
+    engine.swap(two_at_a_time("after"));
+    let now = now + 1;
+    // Open flows go on, and take no place yet.
+    assert!(passes(&engine, 1, tcp_flags::ACK, now) && passes(&engine, 2, tcp_flags::ACK, now));
+    assert!(passes(&engine, 3, tcp_flags::SYN, now) && passes(&engine, 4, tcp_flags::SYN, now));
+    assert!(!passes(&engine, 5, tcp_flags::SYN, now));
+    // One closes, and gives back a place that it did not take.
+    assert!(passes(&engine, 1, tcp_flags::RST, now));
+    assert!(passes(&engine, 5, tcp_flags::SYN, now));
+    assert!(!passes(&engine, 6, tcp_flags::SYN, now));
+
+    let later = now + WINDOW;
+    assert!(
+        [2, 3, 4, 5]
+            .into_iter()
+            .all(|client| passes(&engine, client, tcp_flags::ACK, later))
+    );
+    assert!(!passes(&engine, 7, tcp_flags::SYN, later), "four have a place of two");
+    let last = later + WINDOW;
+    assert!(
+        !passes(&engine, 7, tcp_flags::SYN, last),
+        "the window before counts too"
+    );
+    assert!(
+        passes(&engine, 7, tcp_flags::SYN, last + WINDOW),
+        "all have fallen silent"
+    );
 }

@@ -110,7 +110,8 @@ fn waveforms(lab: &Lab, step: &Step, count: u16) -> Result<io::Result<()>> {
     };
     let (from, to) = (bind(step.from)?, bind(step.to)?);
     monitor::send(&from, to.local_addr()?, count)?;
-    let arrived = monitor::receive(&to, count, ANSWER)?;
+    // Nobody sends datagrams again, and on a slow machine the first wait for addresses to be resolved.
+    let arrived = monitor::receive(&to, count, 10 * ANSWER)?;
     let missing = || io::Error::other(format!("only {arrived} of {count} datagrams arrived"));
     Ok(if arrived == count { Ok(()) } else { Err(missing()) })
 }
