@@ -4,8 +4,6 @@
 #[cfg(test)]
 mod tests;
 
-use std::net::IpAddr;
-
 use ipnetwork::IpNetwork;
 
 use super::compile::Usage;
@@ -157,34 +155,9 @@ fn nested(policy: &ValidPolicy, inner: (&Zone, IpNetwork), outer: (&Zone, IpNetw
     })
 }
 
-/// Management access goes before every rule, but not before the VLANs that a port lets in: by default those that the policy declares.
+/// Management access goes before every rule and every VLAN (that a port lets it in is the configuration's to check); without it,
+/// a rule has to let operators in.
 fn lock_out(policy: &ValidPolicy, usage: &Usage, config: &Config) -> Option<Diagnostic> {
-    let declared = |vlan: u16| {
-        policy
-            .zones
-            .iter()
-            .any(|zone| zone.vlan.is_some_and(|tags| tags.outer == vlan))
-    };
-    let lets_in = |vlan: u16| {
-        let open = |port: &crate::config::PortConfig| match port.vlans {
-            Some(vlans) => vlans.contains(vlan),
-            None => declared(vlan),
-        };
-        config.ports.iter().any(|port| port.monitor || open(port))
-    };
-    let shut = config.management.iter().find(|access| !lets_in(access.outer_vlan));
-    if let Some(access) = shut {
-        let address: Option<IpAddr> = crate::words::address(access.family, access.gateway);
-        let address = address.map_or_else(String::new, |address| format!(" to {address}"));
-        let message = format!(
-            "operators would be locked out: management access{address} comes by VLAN {}, which no zone declares and no port lets in",
-            access.outer_vlan
-        );
-        let finding = Diagnostic::general(message).lint(&LOCK_OUT);
-        return Some(
-            finding.help("declare a zone on this VLAN, or add it to `vlans` of the [[port]] in enforcer.toml"),
-        );
-    }
     let enforces = policy
         .zones
         .iter()

@@ -253,16 +253,11 @@ fn configured(rest: &str) -> Config {
 const ACCESS: &str =
     "[[management]]\nfrom = [\"192.0.2.0/24\"]\nto = [\"192.0.2.1\"]\nvlan = 190\nservices = [\"tcp/22\"]\n";
 
+/// The controller lets the VLANs of management in by itself: tests/tests/lab_lockout.rs.
 #[test]
-fn operators_who_would_be_locked_out() {
-    let port = "[[port]]\ninterface = \"eth0\"\n";
-    let access = configured(&format!("{ACCESS}{port}"));
-    assert_eq!(lints(ZONES, Some(&access)), one("lock-out", ""));
-    let declared = ZONES.replace("vlan: 1,", "vlan: 190,");
-    assert_eq!(lints(&declared, Some(&access)), []);
-    let let_in = configured(&format!("{ACCESS}{port}vlans = [190]\n"));
-    assert_eq!(lints(ZONES, Some(&let_in)), []);
-    assert_eq!(lints(ZONES, None), []);
+fn management_access_needs_no_zone_on_its_vlan() {
+    let config = configured(&format!("{ACCESS}[[port]]\ninterface = \"eth0\"\n"));
+    assert_eq!(lints(ZONES, Some(&config)), []);
 }
 
 #[test]
