@@ -5,6 +5,7 @@ pub mod demo;
 pub mod fuzz;
 pub mod kernel;
 pub mod lab;
+pub mod offer;
 pub mod oracle;
 pub mod packet;
 pub mod random;
