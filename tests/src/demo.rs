@@ -23,7 +23,7 @@ use hospital::Hospital;
 use step::Chapter;
 
 /// No demo takes longer than this, whatever goes wrong.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_mins(5);
 
 /// Runs the demo and says what became of it; data on standard output, problems on standard error.
 pub fn main() -> ExitCode {

@@ -253,7 +253,7 @@ fn configured(rest: &str) -> Config {
 const ACCESS: &str =
     "[[management]]\nfrom = [\"192.0.2.0/24\"]\nto = [\"192.0.2.1\"]\nvlan = 190\nservices = [\"tcp/22\"]\n";
 
-/// The controller lets the VLANs of management in by itself: tests/tests/lab_lockout.rs.
+/// The controller lets the VLANs of management in by itself: `tests/tests/lab_lockout.rs`.
 #[test]
 fn management_access_needs_no_zone_on_its_vlan() {
     let config = configured(&format!("{ACCESS}[[port]]\ninterface = \"eth0\"\n"));
