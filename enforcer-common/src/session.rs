@@ -4,19 +4,21 @@
 //! for its own direction nor one for the opposite direction permits cannot belong to a permitted flow. It follows
 //! that every frame is decided under the generation at hand, and that a new deny stops an open session at once.
 
-use crate::abi::{
-    DEFAULT_RULE, Endpoint, Flow, FlowKey, FlowState, FragmentKey, FragmentRecord, Lan, NO_RULE, Rule, endpoint_flags,
-    mode, rule_flags, settings_flags,
-};
+mod flows;
+mod ruling;
+
+use crate::abi::{DEFAULT_RULE, Endpoint, FlowKey, FragmentKey, FragmentRecord, Lan, mode, settings_flags};
 use crate::budget::{self, Charge};
 use crate::classify::{self, Service};
 use crate::concurrency::Activity;
-use crate::conntrack::{self, Direction, Opening};
+use crate::conntrack;
 use crate::frame::Frame;
 use crate::packet::{Fragment, Packet, Ports, protocol, tcp_flags};
-use crate::tables::{FlowTable, Tables};
+use crate::tables::Tables;
 use crate::verdict::{DropReason, Stage};
 use crate::{concurrency, fragment, quote};
+use flows::state_of;
+use ruling::{Effect, Ruling};
 
 /// A frame between two classified ends.
 pub(crate) struct Session<'a, F: ?Sized, T> {
@@ -44,106 +46,6 @@ impl Keys {
     pub(crate) const EMPTY: Self = Self {
         flow: FlowKey::EMPTY,
         fragment: FragmentKey::EMPTY,
-    };
-}
-
-/// What the rules say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ruling {
-    /// The rule that decides.
-    pub(crate) rule: u32,
-    /// [`DropReason::None`] when permitted.
-    pub(crate) refusal: DropReason,
-    /// The stage that settled it.
-    pub(crate) stage: Stage,
-    /// The rule logs, and the frame is the first of its session.
-    pub(crate) log: bool,
-    /// The frame answers in a session that the other end opened.
-    answers: bool,
-    /// The rule is in monitor mode: what it refuses passes.
-    pub(crate) monitored: bool,
-}
-
-impl Ruling {
-    const DEFECT: Self = Self {
-        rule: NO_RULE,
-        refusal: DropReason::TableMiss,
-        stage: Stage::Policy,
-        log: false,
-        answers: false,
-        monitored: false,
-    };
-
-    /// What a rule says to a packet that it matches.
-    #[inline(always)]
-    const fn by(rule: u32, record: &Rule) -> Self {
-        let refusal = if record.flags & rule_flags::ALLOW != 0 {
-            DropReason::None
-        } else if rule == DEFAULT_RULE {
-            DropReason::DefaultDeny
-        } else {
-            DropReason::DeniedByRule
-        };
-        Self {
-            rule,
-            refusal,
-            stage: Stage::Policy,
-            log: record.flags & rule_flags::LOG != 0,
-            answers: false,
-            monitored: record.flags & rule_flags::MONITOR != 0,
-        }
-    }
-
-    const fn permits(self) -> bool {
-        matches!(self.refusal, DropReason::None)
-    }
-
-    /// Refused by something else than the rule.
-    const fn refused_for(self, refusal: DropReason) -> Self {
-        Self {
-            refusal,
-            monitored: false,
-            ..self
-        }
-    }
-
-    const fn at(self, stage: Stage) -> Self {
-        Self { stage, ..self }
-    }
-
-    /// The same, settled by a flow or fragment that is known.
-    const fn in_flow(self, answers: bool) -> Self {
-        Self {
-            stage: Stage::Flow,
-            log: false,
-            answers,
-            ..self
-        }
-    }
-}
-
-/// What the frame does to the flow tables if it passes: nothing, enter a flow, or move one on.
-///
-/// Fields that always have a value, and not an enum: the verifiers of kernels before 6.3 follow neither a tag that was
-/// kept on the stack, so that they would not know the flow for a pointer, nor a payload that was never written.
-struct Effect<R> {
-    /// The flow that it moves on, found in this table.
-    flow: Option<R>,
-    table: FlowTable,
-    /// Enters a flow, in this state.
-    opens: bool,
-    state: FlowState,
-    /// Its source is the lower end of the flow.
-    source_low: bool,
-}
-
-impl<R> Effect<R> {
-    const NOTHING: Self = Self {
-        flow: None,
-        table: FlowTable::Established,
-        opens: false,
-        source_low: false,
-        state: FlowState::Unanswered,
     };
 }
 
@@ -365,143 +267,6 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
         };
         Ruling::by(rule, record)
     }
-
-    #[inline(always)]
-    fn track(&self, key: &FlowKey, source_low: bool, forward: Ruling) -> (Ruling, Effect<T::FlowRef>) {
-        let Some((table, flow)) = self.find(key) else {
-            return self.open(source_low, forward);
-        };
-        if conntrack::reopens(state_of(&flow), self.packet) {
-            if !forward.permits() {
-                // Whoever may not open a session does not end one either.
-                return (forward, Effect::NOTHING);
-            }
-            self.tables.remove_flow(table, key);
-            return self.open(source_low, forward);
-        }
-        let direction = flow.direction(source_low);
-        let ruling = match direction {
-            Direction::Initiator => forward,
-            Direction::Responder => self.backward(self.packet.ports()),
-        };
-        if !ruling.permits() {
-            // The policy has changed, or monitor mode follows what it would refuse. What answers may still open a
-            // session of its own, as it would in enforce mode.
-            let own = matches!(direction, Direction::Responder) && forward.permits();
-            if own || !self.lets_pass(ruling) {
-                self.tables.remove_flow(table, key);
-                return if own || self.lets_pass(forward) {
-                    self.open(source_low, forward)
-                } else {
-                    (forward, Effect::NOTHING)
-                };
-            }
-        }
-        let answers = matches!(direction, Direction::Responder);
-        let effect = Effect {
-            flow: Some(flow),
-            table,
-            source_low,
-            ..Effect::NOTHING
-        };
-        (ruling.in_flow(answers), effect)
-    }
-
-    /// A flow that has not been idle for too long.
-    #[inline(always)]
-    fn find(&self, key: &FlowKey) -> Option<(FlowTable, T::FlowRef)> {
-        if let Some(flow) = self.tables.flow(FlowTable::Established, key)
-            && self.is_alive(&flow)
-        {
-            return Some((FlowTable::Established, flow));
-        }
-        let flow = self.tables.flow(FlowTable::HalfOpen, key)?;
-        self.is_alive(&flow).then_some((FlowTable::HalfOpen, flow))
-    }
-
-    /// Another CPU may have set `seen` after we read `now`: then the flow is alive, not ages old.
-    #[inline(always)]
-    fn is_alive(&self, flow: &Flow) -> bool {
-        self.now.saturating_sub(flow.seen.get()) <= self.tables.idle_nanos(state_of(flow))
-    }
-
-    #[inline(always)]
-    fn open(&self, source_low: bool, forward: Ruling) -> (Ruling, Effect<T::FlowRef>) {
-        match conntrack::open(self.packet) {
-            Opening::Flow(FlowState::PickedUp) if self.is_strict() && forward.permits() => {
-                let refused = forward.refused_for(DropReason::NoSession).at(Stage::Flow);
-                (refused, Effect::NOTHING)
-            }
-            Opening::Flow(state) => {
-                let effect = Effect {
-                    opens: true,
-                    source_low,
-                    state,
-                    ..Effect::NOTHING
-                };
-                (forward, effect)
-            }
-            Opening::Alone => (forward, Effect::NOTHING),
-        }
-    }
-
-    /// One of the ends wants to see TCP sessions begin.
-    #[inline(always)]
-    fn is_strict(&self) -> bool {
-        (self.source.flags | self.destination.flags) & endpoint_flags::STRICT_TCP != 0
-    }
-
-    /// Does to the flow tables what the frame does if it passes.
-    #[inline(always)]
-    fn commit(&self, key: &FlowKey, effect: Effect<T::FlowRef>, ruling: Ruling, counted: u32) {
-        if let Some(flow) = effect.flow {
-            if counted != 0 && counted != flow.counted.get() {
-                flow.counted.set(counted);
-            }
-            let direction = flow.direction(effect.source_low);
-            self.advance(effect.table, key, &flow, direction, ruling);
-        } else if effect.opens {
-            let generation = self.tables.generation();
-            let flow = Flow::new(
-                effect.state,
-                effect.source_low,
-                ruling.rule,
-                generation,
-                ruling.refusal as u8,
-                self.now,
-            );
-            flow.count(Direction::Initiator, self.packet.length);
-            flow.counted.set(counted);
-            self.tables.insert_flow(FlowTable::HalfOpen, key, &flow);
-        }
-    }
-
-    #[inline(always)]
-    fn advance(&self, table: FlowTable, key: &FlowKey, flow: &Flow, direction: Direction, ruling: Ruling) {
-        let before = state_of(flow);
-        let after = conntrack::next(before, direction, self.packet);
-        if after as u8 != before as u8 {
-            flow.state.set(after as u8);
-        }
-        flow.count(direction, self.packet.length);
-        if flow.seen.get() != self.now {
-            flow.seen.set(self.now);
-        }
-        if flow.generation.get() != self.tables.generation() {
-            flow.generation.set(self.tables.generation());
-            flow.rule.set(ruling.rule);
-            flow.refusal.set(ruling.refusal as u8);
-        }
-        if matches!(table, FlowTable::HalfOpen) && conntrack::is_confirmed(after) {
-            self.tables.insert_flow(FlowTable::Established, key, flow);
-            self.tables.remove_flow(FlowTable::HalfOpen, key);
-        }
-    }
-}
-
-#[inline(always)]
-fn state_of(flow: &Flow) -> FlowState {
-    FlowState::from_code(flow.state.get())
 }
 
 /// Whether what would be dropped between zones of these modes passes: one is in monitor mode, and none in enforce

@@ -9,12 +9,13 @@
 //! place.rs     ports, VLANs; addresses -> zone, device, VLAN
 //! guard.rs     who speaks for whom
 //! rules.rs     which rule settles a pair and a service
-//! session.rs   flows, fragments, ICMP errors; state.rs: the life of a flow
+//! session.rs   flows, ICMP errors; state.rs: the life of a flow; fragments.rs
 //! budget.rs    whose limits a frame comes under, and whether it fits
 //! service.rs   which flow and service a packet is about; options.rs: what a TCP header announces
 //! ```
 
 mod budget;
+mod fragments;
 mod guard;
 pub mod options;
 mod parse;
@@ -33,10 +34,11 @@ use enforcer_common::abi::control;
 use enforcer_common::verdict::{DropReason, Stage, Verdict};
 
 use budget::{Ledger, Paid, Step};
+use fragments::Fragments;
 pub use options::TcpOption;
 pub use place::{Place, owner};
 pub use sent::{About, Arp, Content, Control, Damage, Ip, Neighbour, Part, Quote, Sent, Transport};
-use session::{Crossing, Flow, Fragments};
+use session::{Crossing, Flow};
 
 /// What must become of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ mod budgets;
 mod found;
 mod fragments;
 mod guards;
+mod icmp;
 mod in_kernel;
 mod inline;
 mod links;
@@ -189,6 +190,7 @@ pub fn all() -> Vec<Case> {
         inline::cases(),
         budgets::cases(),
         sessions::cases(),
+        icmp::cases(),
         found::cases(),
         words::cases(),
     ]

@@ -7,12 +7,17 @@
 
 #[path = "oracle/compare.rs"]
 mod compare;
+#[path = "oracle/counts.rs"]
+mod counts;
+#[path = "oracle/coverage.rs"]
+mod coverage;
 
 use std::ops::Range;
 use std::time::Duration;
 use std::{env, thread};
 
-use compare::{Coverage, Round};
+use compare::Round;
+use coverage::Coverage;
 use enforcer_common::verdict::Stage;
 use enforcer_tests::kernel::Kernel;
 use enforcer_tests::packet::{packet, tcp_flags};

@@ -13,9 +13,7 @@ use super::state::{State, is_over, next};
 use super::{About, Ip, Oracle, Part, Quote, Transport};
 use crate::packet::tcp_flags::{ACK, FIN, RST, SYN};
 
-const SECOND: u64 = 1_000_000_000;
-/// Seconds that a first fragment is remembered.
-const FRAGMENT_SECONDS: u64 = 30;
+pub(super) const SECOND: u64 = 1_000_000_000;
 
 /// A session, seen from whom it was opened by.
 #[derive(Clone, Debug)]
@@ -32,24 +30,6 @@ pub(super) struct Flow<'p> {
     generation: u32,
 }
 
-/// What first fragments settled.
-pub(super) type Fragments<'p> = Vec<Leader<'p>>;
-
-#[derive(Clone, Debug)]
-pub(super) struct Leader<'p> {
-    space: Space,
-    ends: (IpAddr, IpAddr),
-    id: u32,
-    /// IPv4 numbers packets a protocol apart (RFC 791), IPv6 does not (RFC 8200, section 4.5).
-    protocol: Option<u8>,
-    octets: usize,
-    seen: u64,
-    ruling: Ruling<'p>,
-    generation: u32,
-    /// What the session is about, by the first fragment's ports.
-    service: Option<Wanted>,
-}
-
 /// A frame between two residents.
 pub(super) struct Crossing<'f> {
     pub(super) ip: &'f Ip,
@@ -64,7 +44,7 @@ pub(super) struct Crossing<'f> {
 }
 
 impl Crossing<'_> {
-    fn space(&self) -> Space {
+    pub(super) fn space(&self) -> Space {
         self.place.space(self.ip)
     }
 
@@ -180,7 +160,7 @@ impl<'p> Oracle<'p> {
     }
 
     /// The rule for the session that a frame would be the answer in.
-    fn answer(&self, frame: &Crossing<'_>, service: Option<Wanted>) -> Ruling<'p> {
+    pub(super) fn answer(&self, frame: &Crossing<'_>, service: Option<Wanted>) -> Ruling<'p> {
         service.map_or(rules::DEFAULT, |service| {
             rules::ruling(self.policy, frame.destination, frame.source, service, frame.now)
         })
@@ -318,75 +298,6 @@ impl<'p> Oracle<'p> {
             answers: true,
             ..flow.ruling.still(self.policy, frame.now).known()
         })
-    }
-
-    /// Remembers a first fragment.
-    fn lead(&mut self, frame: &Crossing<'_>, id: u32, ruling: Ruling<'p>) {
-        let leader = Leader {
-            space: frame.space(),
-            ends: (frame.ip.source, frame.ip.destination),
-            id,
-            protocol: frame.ip.source.is_ipv4().then(|| frame.ip.protocol()),
-            octets: frame.ip.header() + frame.ip.payload,
-            seen: frame.now,
-            ruling,
-            generation: self.generation,
-            service: if ruling.answers {
-                answered_by(frame.ip)
-            } else {
-                Some(asked_for(frame.ip))
-            },
-        };
-        self.fragments.retain(|other| !other.is_same_packet(&leader));
-        self.fragments.push(leader);
-    }
-
-    /// A later fragment shares the fate of its first one.
-    fn follow(&self, frame: &Crossing<'_>, id: u32, offset: usize) -> Ruling<'p> {
-        let refused = |refusal| Ruling {
-            rule: "",
-            refusal,
-            log: false,
-            stage: Stage::Flow,
-            answers: false,
-            monitored: false,
-            question: None,
-        };
-        let protocol = frame.ip.source.is_ipv4().then(|| frame.ip.protocol());
-        let ends = (frame.ip.source, frame.ip.destination);
-        let first = self.fragments.iter().find(|first| {
-            (first.space, first.ends, first.id, first.protocol) == (frame.space(), ends, id, protocol)
-                && frame.now - first.seen <= FRAGMENT_SECONDS * SECOND
-        });
-        let Some(first) = first else {
-            return refused(DropReason::FragmentOrphan);
-        };
-        if offset < first.octets {
-            return refused(DropReason::OverlappingFragment);
-        }
-        if first.generation == self.generation {
-            return Ruling {
-                answers: first.ruling.answers,
-                ..first.ruling.still(self.policy, frame.now).known()
-            };
-        }
-        // The policy has changed since.
-        let ruling = match first.service {
-            Some(service) if !first.ruling.answers => {
-                rules::ruling(self.policy, frame.source, frame.destination, service, frame.now)
-            }
-            service => self.answer(frame, service),
-        };
-        Ruling {
-            answers: first.ruling.answers,
-            ..ruling.known()
-        }
-    }
-}
-
-impl Leader<'_> {
-    fn is_same_packet(&self, other: &Self) -> bool {
-        (self.space, self.ends, self.id, self.protocol) == (other.space, other.ends, other.id, other.protocol)
     }
 }
 

@@ -1,24 +1,22 @@
 //! One policy and one sequence of frames, through the oracle, the engine and the kernel program.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use enforcer::engine::Engine;
 use enforcer::kernel::{PortSetup, ports};
 use enforcer::policy::{self, TableSet, ValidPolicy};
-use enforcer_common::abi::{Counter, Event, NO_RULE, REASONS};
+use enforcer_common::abi::{Event, NO_RULE};
 use enforcer_common::pipeline::Decision;
 use enforcer_common::verdict::{DropReason, Stage, Verdict};
 use enforcer_tests::kernel::{Kernel, SHORTEST, action};
 use enforcer_tests::oracle::{Oracle, Outcome};
 use enforcer_tests::random::{self, BEGIN, MONITOR_TRUNK, Random, Step, TRUNK, Traffic};
 
+use crate::counts::Counts;
+
 /// Frames that the kernel gets at once; the event ring holds many more.
 const BATCH: usize = 100;
-
-/// The reason that no frame reaches: a defect of the policy compiler.
-const UNREACHABLE: DropReason = DropReason::TableMiss;
 
 /// A policy, and the frames that its seed brings.
 pub(crate) struct Round {
@@ -311,92 +309,4 @@ fn shortened(mut steps: Vec<Step>, fails: impl Fn(&[Step]) -> bool) -> Vec<Step>
         chunk /= 2;
     }
     steps
-}
-
-/// The counters that the kernel program must have kept. In a first generation with maps of its own, slots are indices.
-#[derive(Default)]
-struct Counts {
-    ports: BTreeMap<u32, Counter>,
-    drops: BTreeMap<u32, Counter>,
-    rules: BTreeMap<u32, Counter>,
-}
-
-impl Counts {
-    fn add(&mut self, decision: &Decision, length: u32) {
-        let count = |map: &mut BTreeMap<u32, Counter>, index: u32| {
-            let counter = map.entry(index).or_default();
-            counter.packets += 1;
-            counter.bytes += u64::from(length);
-        };
-        if let Some(port) = decision.port {
-            let verdicts = Verdict::ALL.len() as u32;
-            count(&mut self.ports, u32::from(port) * verdicts + decision.verdict as u32);
-        }
-        if decision.rule != NO_RULE {
-            count(&mut self.rules, decision.rule);
-        }
-        if decision.reason != DropReason::None {
-            let would = u32::from(decision.verdict == Verdict::WouldDrop);
-            let reason = u32::from(decision.zone) * REASONS as u32 + decision.reason as u32;
-            count(&mut self.drops, reason * 2 + would);
-        }
-    }
-
-    fn compare(&self, kernel: &Kernel) {
-        let read = |map: &str| kernel.counters(map).expect("a map of counters");
-        assert_eq!(read("PORT_COUNTERS"), self.ports);
-        assert_eq!(read("DROP_COUNTERS"), self.drops);
-        assert_eq!(read("RULE_COUNTERS"), self.rules);
-    }
-}
-
-/// Which outcomes came up.
-#[derive(Default)]
-pub(crate) struct Coverage {
-    verdicts: BTreeMap<&'static str, usize>,
-    reasons: BTreeMap<&'static str, usize>,
-    stages: BTreeMap<&'static str, usize>,
-}
-
-impl Coverage {
-    pub(crate) fn extend(&mut self, outcomes: impl IntoIterator<Item = (Verdict, DropReason, Stage)>) {
-        for (verdict, reason, stage) in outcomes {
-            *self.verdicts.entry(verdict.name()).or_default() += 1;
-            *self.reasons.entry(reason.name()).or_default() += 1;
-            *self.stages.entry(stage.name()).or_default() += 1;
-        }
-    }
-
-    /// Fails when an outcome is missing that frames can bring about.
-    pub(crate) fn assert_complete(&self) {
-        println!("{:?}\n{:?}\n{:?}", self.verdicts, self.stages, self.reasons);
-        // The kernel runs no program on less than an Ethernet header.
-        let reasons = DropReason::ALL.iter().filter(|&&reason| reason != UNREACHABLE);
-        let verdicts = [Verdict::Pass, Verdict::Drop, Verdict::WouldDrop];
-        let stages = [
-            Stage::Parse,
-            Stage::Link,
-            Stage::Source,
-            Stage::Flow,
-            Stage::Policy,
-            Stage::Budget,
-        ];
-        let missing: BTreeSet<_> = reasons
-            .map(|reason| reason.name())
-            .filter(|name| !self.reasons.contains_key(name))
-            .chain(
-                verdicts
-                    .iter()
-                    .map(|one| one.name())
-                    .filter(|name| !self.verdicts.contains_key(name)),
-            )
-            .chain(
-                stages
-                    .iter()
-                    .map(|one| one.name())
-                    .filter(|name| !self.stages.contains_key(name)),
-            )
-            .collect();
-        assert!(missing.is_empty(), "no frame came to {missing:?}");
-    }
 }
