@@ -15,6 +15,7 @@ pub mod events;
 pub mod flows;
 pub mod http;
 pub mod kernel;
+pub mod learn;
 pub mod metrics;
 pub mod object;
 pub mod offline;
