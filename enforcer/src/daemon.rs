@@ -27,6 +27,7 @@ use crate::events::{self, Output};
 use crate::http;
 use crate::kernel::Error;
 use crate::kernel::generation::typed;
+use crate::learn;
 use crate::metrics::{self, Metrics};
 use crate::state::State;
 
@@ -59,6 +60,8 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         tokio::spawn(metrics::sweep(Arc::clone(&daemon.state)));
         tokio::spawn(http::serve(listener, Arc::clone(&daemon.state), Arc::new(metrics)));
     }
+    daemon.state.learned.adopt();
+    tokio::spawn(learn::keep(Arc::clone(&daemon.state)));
     daemon.announce();
     let end = daemon.serve(signals, commands).await?;
     daemon.end(end, keep).await
@@ -274,6 +277,7 @@ impl Daemon {
     async fn end(mut self, end: End, keep: bool) -> Result<(), Failure> {
         notify(&[NotifyState::Stopping]);
         self.state.bindings.sweep();
+        self.state.learned.close(&self.state);
         match end {
             End::Detached => tracing::info!("detached, ending"),
             End::Signal if keep => tracing::info!("ending; enforcement stays in place (`enforcer detach` removes it)"),

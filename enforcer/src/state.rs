@@ -20,6 +20,7 @@ use crate::events::watch::Watchers;
 use crate::flows::{ActivityCache, Sightings};
 use crate::kernel::generation::typed;
 use crate::kernel::{Error, Generation, Sizes, SlotNames};
+use crate::learn::{self, Recorder};
 use crate::policy::TableSet;
 pub use source::PolicySource;
 pub use table_use::{TableCount, TableUse};
@@ -42,6 +43,8 @@ pub struct State {
     pub sightings: Sightings,
     /// What devices and zones do.
     pub activity: ActivityCache,
+    /// What no rule permits and monitor mode lets pass, kept for `enforcer learn`.
+    pub learned: Recorder,
     /// Idle seconds after which a flow is forgotten, by the code of a `FlowState`.
     pub idle_seconds: [u32; 8],
     /// Addresses learnt by DHCP.
@@ -226,6 +229,7 @@ impl State {
             watchers: Watchers::default(),
             sightings: Sightings::default(),
             activity: ActivityCache::default(),
+            learned: Recorder::new(learn::path(&config.state_directory)),
             idle_seconds: config.idle_seconds,
             bindings: Bindings::new(&config.state_directory),
             table_use: TableUse::default(),

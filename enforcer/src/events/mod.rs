@@ -57,6 +57,9 @@ fn take(ring: &mut RingBuf<MapData>, state: &State, output: &Output) -> bool {
         if let (Some(device), true) = (record.source.device, is_verified(&event)) {
             state.sightings.note(device, at, &event);
         }
+        if let Some(names) = &names {
+            state.learned.note_event(&event, at, names);
+        }
         let text = line::text(&record);
         state.watchers.offer(&record, &text);
         output.send(text, &state.events);

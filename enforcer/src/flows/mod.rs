@@ -4,6 +4,7 @@
 //! ```text
 //! FLOWS, HALF_OPEN ──walk──▶ Namer: endpoints ──▶ Query ──▶ the busiest, or all ──▶ FlowRecord, one line each
 //!                                             └─▶ Activity: sums a device and a zone
+//!                 └─▶ refused: what no rule permits, for who learns
 //! ```
 //!
 //! The controller reads the tables, because only it knows the names, and sends the records as lines: its memory is bounded
@@ -12,6 +13,7 @@
 mod activity;
 mod names;
 mod record;
+mod refused;
 mod select;
 
 use std::path::Path;
@@ -20,6 +22,7 @@ use enforcer_common::verdict::Verdict;
 
 pub use activity::{Activity, ActivityCache, DeviceReport, Sightings, Traffic};
 pub use record::{FlowEnd, FlowRecord};
+pub use refused::{RefusedFlow, refused};
 pub use select::{LIMIT, Query, Summary, send};
 
 use crate::control::{self, CallError, Verb};

@@ -183,7 +183,7 @@ fn engine(tables: TableSet, leases: &[(String, String, std::net::Ipv4Addr)]) -> 
 }
 
 /// The port of a service; of ICMP, whose flows are echoes, type and code of the question.
-fn asked(protocol: u8, port: u16) -> u16 {
+pub(super) fn asked(protocol: u8, port: u16) -> u16 {
     match protocol {
         protocol::ICMP => 8 << 8,
         protocol::ICMPV6 => 128 << 8,
@@ -192,7 +192,7 @@ fn asked(protocol: u8, port: u16) -> u16 {
 }
 
 /// The VLAN of a key's link, as policies write it.
-fn link(link: u32) -> Option<String> {
+pub(super) fn link(link: u32) -> Option<String> {
     let vlan = VlanId {
         outer: (link >> 16) as u16,
         inner: Some(link as u16).filter(|inner| *inner != 0),

@@ -1,7 +1,23 @@
-//! What was seen in monitor mode and no rule permits: kept for weeks, so that rules can be made of it.
+//! From monitor mode to rules: what was seen and no rule permits is kept for months, and becomes rules on request.
 //!
-//! Only the store is here so far: nothing fills it yet.
+//! ```text
+//! FLOWS, HALF_OPEN ──flows::refused──▶┐
+//! events of what forms no flow ───────┴▶ Recorder ──▶ Store ──file──▶ Judge ──▶ propose ──▶ render
+//!                                                     bounded         what a policy says of it
+//! ```
+//!
+//! The store knows addresses, and devices with leased addresses by name; nothing of a policy else. So what was seen is judged by
+//! the policy of the day on which rules are asked for: an address that has become a device since is that device.
 
+mod recorder;
 mod store;
 
-pub use store::{End, Key, LIMIT, Loaded, Observation, Store, UNANSWERED_A_SOURCE};
+use std::path::{Path, PathBuf};
+
+pub use recorder::{Recorder, keep};
+pub use store::{End, Key, LIMIT, Loaded, Mark, Observation, Refusal, Store, UNANSWERED_A_SOURCE};
+
+/// Where the controller keeps what it saw.
+pub fn path(state_directory: &Path) -> PathBuf {
+    state_directory.join("learned.ndjson")
+}

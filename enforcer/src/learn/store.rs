@@ -1,21 +1,17 @@
-//! The observations, in memory and on disk.
+//! The observations, in memory; [`file`] has them on disk.
 //!
 //! A store never grows over its limit. A full one keeps what it has, because a job that runs once a month is not seen again
 //! soon, and counts what it leaves out. Connections that nobody answered, of which a scan makes thousands, get at most half
-//! of the places, and few from one source; they make room for answered ones.
+//! of the places, and few from one source; they make room for answered ones, and when they have not been seen for long, for
+//! each other.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-use std::fs;
-use std::io;
+mod file;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
-use std::path::Path;
 
+pub use file::Loaded;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
-
-/// The version of the file.
-const VERSION: u32 = 1;
 
 /// Observations that a store keeps, unless it is told otherwise.
 pub const LIMIT: usize = 65_536;
@@ -23,26 +19,37 @@ pub const LIMIT: usize = 65_536;
 /// Unanswered ones that it keeps from one source.
 pub const UNANSWERED_A_SOURCE: usize = 256;
 
-/// An end of a connection: a device by its name, so that a change of its address makes nobody new; else an address.
+/// VLANs and reasons of which it keeps refusals.
+const REFUSALS: usize = 4096;
+
+/// Seconds after which an unanswered connection that was not seen again makes room for another: longer than a month.
+const STALE: u64 = 40 * 24 * 3600;
+
+/// An end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct End {
-    /// Its zone; `None` when no zone declares the address.
-    pub zone: Option<String>,
-    /// The device.
-    pub device: Option<String>,
-    /// The address, of ends that are no device.
-    pub address: Option<IpAddr>,
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// A device that had its address by DHCP, by name.
+    Device(String),
+    /// Any other station.
+    Address(IpAddr),
 }
 
 /// What makes two connections the same observation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Key {
+    /// The address space, by name.
+    pub realm: String,
+    /// The VLAN, `110` or `2000.110`, when one of the ends has an address that every VLAN has; else `None`.
+    pub link: Option<String>,
     /// Who opened it.
     pub from: End,
     /// Toward whom.
     pub to: End,
-    /// What was asked for: `tcp/443`, `icmp/8/0`.
-    pub service: String,
+    /// IP protocol number of what was asked for.
+    pub protocol: u8,
+    /// Its port; `type << 8 | code` of ICMP; 0 of protocols without ports.
+    pub port: u16,
 }
 
 /// What is known of the connections of a key.
@@ -50,78 +57,94 @@ pub struct Key {
 pub struct Observation {
     /// Whether any of them was answered.
     pub answered: bool,
+    /// Each of them was first seen in the middle, it seems, by an answer, and is told the other way round than it was seen.
+    pub turned: bool,
+    /// Unix seconds of the first.
+    pub first: u64,
+    /// Unix seconds of the last frame.
+    pub last: u64,
+    /// How many there were; of what forms no flow, events, of which not each is sent.
+    pub count: u64,
+}
+
+/// Something else than rules that would refuse frames.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Refusal {
+    /// The VLAN that they came by, `110` or `2000.110`; empty for frames without a tag.
+    pub vlan: String,
+    /// The name of the `DropReason`.
+    pub reason: String,
+}
+
+/// How often that was, and the last example.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
     /// Unix seconds of the first.
     pub first: u64,
     /// Unix seconds of the last.
     pub last: u64,
-    /// How often they were seen.
+    /// How many events.
     pub count: u64,
+    /// The last one, for people.
+    pub example: String,
+}
+
+/// Up to where the tables of flows have been read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The kernel's id of this boot.
+    pub boot: String,
+    /// A time on the tick clock: flows that began by then are counted.
+    pub ticks: u64,
 }
 
 /// The observations, bounded.
 #[derive(Debug)]
 pub struct Store {
-    seen: BTreeMap<Key, Observation>,
-    unanswered: BTreeMap<End, usize>,
+    answered: BTreeMap<Key, Observation>,
+    unanswered: BTreeMap<Key, Observation>,
+    /// Keys of `unanswered` in the order in which they came; those that have been answered since are passed over.
+    arrivals: VecDeque<Key>,
+    by_source: BTreeMap<(String, End), usize>,
+    refusals: BTreeMap<Refusal, Refused>,
     limit: usize,
     left_out: u64,
-}
-
-/// A store as it was read from a file.
-#[derive(Debug)]
-pub struct Loaded {
-    /// What the file held.
-    pub store: Store,
-    /// Lines that were damaged or over the limit, and are left out.
-    pub lost: usize,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Header {
-    schema_version: u32,
-    entries: usize,
-    left_out: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Body {
-    #[serde(flatten)]
-    key: Key,
-    #[serde(flatten)]
-    observation: Observation,
-}
-
-/// A line of the file: what is sealed, and the SHA-256 of its JSON.
-#[derive(Serialize, Deserialize)]
-struct Sealed<T> {
-    sha256: String,
-    record: T,
+    mark: Mark,
 }
 
 impl Store {
     /// An empty one, for so many observations.
     pub fn new(limit: usize) -> Self {
         Self {
-            seen: BTreeMap::new(),
+            answered: BTreeMap::new(),
             unanswered: BTreeMap::new(),
+            arrivals: VecDeque::new(),
+            by_source: BTreeMap::new(),
+            refusals: BTreeMap::new(),
             limit,
             left_out: 0,
+            mark: Mark::default(),
         }
     }
 
-    /// The observations, in the order of their keys.
+    /// The observations, those that were answered first, in the order of their keys.
     pub fn iter(&self) -> impl Iterator<Item = (&Key, &Observation)> {
-        self.seen.iter()
+        self.answered.iter().chain(&self.unanswered)
     }
 
-    /// How many there are.
+    /// What else would refuse frames.
+    pub fn refusals(&self) -> impl Iterator<Item = (&Refusal, &Refused)> {
+        self.refusals.iter()
+    }
+
+    /// How many observations there are.
     pub fn len(&self) -> usize {
-        self.seen.len()
+        self.answered.len() + self.unanswered.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.seen.is_empty()
+        self.len() == 0
     }
 
     /// How often something was left out for want of a place.
@@ -129,146 +152,141 @@ impl Store {
         self.left_out
     }
 
-    /// Adds what was seen. Returns whether there was a place for it.
-    pub fn note(&mut self, key: Key, seen: &Observation) -> bool {
-        if self.seen.contains_key(&key) || self.make_room(&key.from, seen.answered) {
-            self.put(key, seen);
-            return true;
-        }
-        self.left_out = self.left_out.saturating_add(1);
-        false
+    /// Counts what found no place before it came here.
+    pub fn leave_out(&mut self, more: u64) {
+        self.left_out = self.left_out.saturating_add(more);
     }
 
-    /// Whether there is a place for an observation that is new; for an answered one an unanswered one may go.
-    fn make_room(&mut self, from: &End, answered: bool) -> bool {
-        if !answered {
-            let of_source = self.unanswered.get(from).copied().unwrap_or(0);
-            let all: usize = self.unanswered.values().sum();
-            return self.len() < self.limit && all < self.limit / 2 && of_source < UNANSWERED_A_SOURCE;
-        }
-        if self.len() < self.limit {
-            return true;
-        }
-        let unanswered = self.seen.iter().filter(|(_, known)| !known.answered);
-        let Some(oldest) = unanswered
-            .min_by_key(|(_, known)| known.last)
-            .map(|(key, _)| key.clone())
-        else {
+    /// Up to where flows are counted.
+    pub fn mark(&self) -> &Mark {
+        &self.mark
+    }
+
+    /// Moves that on.
+    pub fn set_mark(&mut self, mark: Mark) {
+        self.mark = mark;
+    }
+
+    /// Adds what was seen. Returns whether it is news: a new observation, or the first answer of one.
+    pub fn note(&mut self, key: Key, seen: &Observation) -> bool {
+        if let Some(known) = self.answered.get_mut(&key) {
+            known.add(seen);
             return false;
+        }
+        if let Some(known) = self.unanswered.get_mut(&key) {
+            known.add(seen);
+            if seen.answered {
+                self.promote(key);
+            }
+            return seen.answered;
+        }
+        let kept = if seen.answered {
+            self.make_room()
+        } else {
+            self.has_room_for_unanswered(&key, seen.last)
         };
-        self.seen.remove(&oldest);
-        self.forget_unanswered(&oldest.from);
-        self.left_out = self.left_out.saturating_add(1);
+        if !kept {
+            self.leave_out(1);
+            return false;
+        }
+        if seen.answered {
+            self.answered.insert(key, seen.clone());
+        } else {
+            *self.by_source.entry(source(&key)).or_default() += 1;
+            self.arrivals.push_back(key.clone());
+            self.unanswered.insert(key, seen.clone());
+        }
         true
     }
 
-    fn put(&mut self, key: Key, seen: &Observation) {
-        let from = key.from.clone();
-        match self.seen.entry(key) {
-            Entry::Vacant(place) => {
-                place.insert(seen.clone());
-                if !seen.answered {
-                    *self.unanswered.entry(from).or_default() += 1;
-                }
+    /// Adds a refusal that is no matter of rules. Returns whether it is of a new kind.
+    pub fn note_refusal(&mut self, refusal: Refusal, seen: &Refused) -> bool {
+        if let Some(known) = self.refusals.get_mut(&refusal) {
+            known.first = known.first.min(seen.first);
+            if known.last <= seen.last {
+                known.last = seen.last;
+                known.example.clone_from(&seen.example);
             }
-            Entry::Occupied(mut place) => {
-                let known = place.get_mut();
-                let becomes_answered = seen.answered && !known.answered;
-                known.answered |= seen.answered;
-                known.first = known.first.min(seen.first);
-                known.last = known.last.max(seen.last);
-                known.count = known.count.saturating_add(seen.count);
-                if becomes_answered {
-                    self.forget_unanswered(&from);
+            known.count = known.count.saturating_add(seen.count);
+            return false;
+        }
+        if self.refusals.len() == REFUSALS {
+            self.leave_out(1);
+            return false;
+        }
+        self.refusals.insert(refusal, seen.clone());
+        true
+    }
+
+    /// A place for one that was answered: an unanswered one goes, if need be.
+    fn make_room(&mut self) -> bool {
+        self.len() < self.limit || self.give_up_oldest(u64::MAX)
+    }
+
+    fn has_room_for_unanswered(&mut self, key: &Key, now: u64) -> bool {
+        if self.by_source.get(&source(key)).copied().unwrap_or(0) >= UNANSWERED_A_SOURCE {
+            return false;
+        }
+        let has_room = self.len() < self.limit && self.unanswered.len() < self.limit / 2;
+        has_room || self.give_up_oldest(now.saturating_sub(STALE))
+    }
+
+    /// Gives up the unanswered one that came first, if it was seen last before a time.
+    fn give_up_oldest(&mut self, before: u64) -> bool {
+        while let Some(oldest) = self.arrivals.front() {
+            match self.unanswered.get(oldest) {
+                Some(known) if known.last >= before => return false,
+                Some(_) => {
+                    self.take_unanswered();
+                    self.leave_out(1);
+                    return true;
                 }
-            }
+                None => self.arrivals.pop_front(),
+            };
+        }
+        false
+    }
+
+    /// Removes the unanswered one at the front of the arrivals.
+    fn take_unanswered(&mut self) {
+        if let Some(key) = self.arrivals.pop_front() {
+            self.unanswered.remove(&key);
+            self.forget_source(&key);
         }
     }
 
-    fn forget_unanswered(&mut self, from: &End) {
-        if let Some(count) = self.unanswered.get_mut(from) {
+    /// An unanswered one has its first answer.
+    fn promote(&mut self, key: Key) {
+        if let Some(known) = self.unanswered.remove(&key) {
+            self.forget_source(&key);
+            self.answered.insert(key, known);
+        }
+    }
+
+    fn forget_source(&mut self, key: &Key) {
+        let source = source(key);
+        if let Some(count) = self.by_source.get_mut(&source) {
             *count -= 1;
             if *count == 0 {
-                self.unanswered.remove(from);
+                self.by_source.remove(&source);
             }
         }
     }
-
-    /// Writes the file whole: aside, to the disk, then renamed. When that fails the old file stays as it was.
-    ///
-    /// # Errors
-    /// When it cannot be written: a full disk.
-    pub fn save(&self, path: &Path) -> io::Result<()> {
-        let aside = path.with_extension("new");
-        let written = self.write(&aside).and_then(|()| fs::rename(&aside, path));
-        if written.is_err() {
-            // A full disk gets back what the attempt took of it.
-            let _ = fs::remove_file(&aside);
-        }
-        written?;
-        path.parent()
-            .map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
-    }
-
-    fn write(&self, path: &Path) -> io::Result<()> {
-        let mut writer = io::BufWriter::new(fs::File::create(path)?);
-        let header = Header {
-            schema_version: VERSION,
-            entries: self.len(),
-            left_out: self.left_out,
-        };
-        write_line(&mut writer, header)?;
-        for (key, observation) in &self.seen {
-            let body = Body {
-                key: key.clone(),
-                observation: observation.clone(),
-            };
-            write_line(&mut writer, body)?;
-        }
-        writer.into_inner()?.sync_all()
-    }
-
-    /// What the file holds; nothing without a file. Damaged lines are left out and counted.
-    ///
-    /// # Errors
-    /// When it cannot be read, or is no store of this version.
-    pub fn load(path: &Path, limit: usize) -> Result<Loaded, String> {
-        let mut store = Self::new(limit);
-        let octets = match fs::read(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Loaded { store, lost: 0 }),
-            octets => octets.map_err(|error| error.to_string())?,
-        };
-        let mut lines = octets.split(|octet| *octet == b'\n');
-        let header: Header = lines.next().and_then(unseal).ok_or("its first line is damaged")?;
-        if header.schema_version != VERSION {
-            return Err(format!("it has version {}, not {VERSION}", header.schema_version));
-        }
-        let mut good: usize = 0;
-        for Body { key, observation } in lines.filter_map(unseal) {
-            good += usize::from(store.note(key, &observation));
-        }
-        store.left_out = store.left_out.saturating_add(header.left_out);
-        let lost = header.entries.saturating_sub(good);
-        Ok(Loaded { store, lost })
-    }
 }
 
-fn write_line<T: Serialize>(writer: &mut impl io::Write, record: T) -> io::Result<()> {
-    let sha256 = seal(&record)?;
-    serde_json::to_writer(&mut *writer, &Sealed { sha256, record })?;
-    writer.write_all(b"\n")
+fn source(key: &Key) -> (String, End) {
+    (key.realm.clone(), key.from.clone())
 }
 
-fn seal<T: Serialize>(record: &T) -> serde_json::Result<String> {
-    let digest = Sha256::digest(serde_json::to_vec(record)?);
-    let hex = |text: String, octet: &u8| text + &format!("{octet:02x}");
-    Ok(digest.iter().fold(String::new(), hex))
-}
-
-/// The record of a line that is whole.
-fn unseal<T: Serialize + for<'a> Deserialize<'a>>(line: &[u8]) -> Option<T> {
-    let line: Sealed<T> = serde_json::from_slice(line).ok()?;
-    (seal(&line.record).ok()? == line.sha256).then_some(line.record)
+impl Observation {
+    /// Adds more of the same.
+    pub(super) fn add(&mut self, seen: &Self) {
+        self.answered |= seen.answered;
+        self.turned &= seen.turned;
+        self.first = self.first.min(seen.first);
+        self.last = self.last.max(seen.last);
+        self.count = self.count.saturating_add(seen.count);
+    }
 }
 
 #[cfg(test)]

@@ -1,27 +1,27 @@
+use std::fs;
+use std::io;
+use std::path::Path;
+
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
 
-fn end(device: &str) -> End {
-    End {
-        zone: Some("pumps".into()),
-        device: Some(device.into()),
-        address: None,
-    }
-}
-
 fn key(from: &str, port: usize) -> Key {
     Key {
-        from: end(from),
-        to: end("server"),
-        service: format!("tcp/{port}"),
+        realm: "default".into(),
+        link: None,
+        from: End::Device(from.into()),
+        to: End::Address([10, 20, 0, 1].into()),
+        protocol: 6,
+        port: port as u16,
     }
 }
 
 fn seen(answered: bool, at: u64) -> Observation {
     Observation {
         answered,
+        turned: false,
         first: at,
         last: at,
         count: 1,
@@ -33,19 +33,41 @@ fn contents(store: &Store) -> Vec<(Key, Observation)> {
     pairs.map(|(key, known)| (key.clone(), known.clone())).collect()
 }
 
+fn save(store: &Store, path: &Path) -> io::Result<()> {
+    Store::save(&store.text()?, path)
+}
+
+fn has(store: &Store, key: &Key) -> bool {
+    store.iter().any(|(known, _)| known == key)
+}
+
 #[test]
 fn sightings_of_the_same_add_up() {
     let mut store = Store::new(8);
-    for at in [50, 20, 90] {
-        assert!(store.note(key("a", 443), &seen(at == 20, at)));
-    }
+    assert!(store.note(key("a", 443), &seen(false, 50)));
+    assert!(store.note(key("a", 443), &seen(true, 20)), "the first answer");
+    assert!(!store.note(key("a", 443), &seen(false, 90)));
     let expected = Observation {
         answered: true,
+        turned: false,
         first: 20,
         last: 90,
         count: 3,
     };
     assert_eq!(contents(&store), [(key("a", 443), expected)]);
+}
+
+#[test]
+fn what_was_seen_the_right_way_round_once_is_not_turned() {
+    let mut store = Store::new(8);
+    let turned = Observation {
+        turned: true,
+        ..seen(true, 1)
+    };
+    store.note(key("a", 443), &turned);
+    assert!(contents(&store)[0].1.turned);
+    store.note(key("a", 443), &seen(true, 2));
+    assert!(!contents(&store)[0].1.turned);
 }
 
 #[test]
@@ -55,7 +77,7 @@ fn a_scan_takes_few_places_and_never_one_that_was_answered() {
     let kept = (1_000..2_000).filter(|port| store.note(key("a", *port), &seen(false, 2)));
     assert_eq!(kept.count(), UNANSWERED_A_SOURCE);
     assert_eq!(store.left_out(), 1_000 - UNANSWERED_A_SOURCE as u64);
-    assert!(store.iter().any(|(known, _)| *known == key("a", 443)));
+    assert!(has(&store, &key("a", 443)));
     // An answer frees the place of the source.
     assert!(store.note(key("a", 1_000), &seen(true, 3)));
     assert!(store.note(key("a", 5_000), &seen(false, 3)));
@@ -63,10 +85,10 @@ fn a_scan_takes_few_places_and_never_one_that_was_answered() {
 }
 
 #[test]
-fn a_full_store_keeps_what_was_answered_and_gives_up_the_oldest_unanswered() {
+fn a_full_store_keeps_what_was_answered_and_gives_up_the_unanswered_that_came_first() {
     let mut store = Store::new(4);
-    assert!(store.note(key("a", 1), &seen(false, 9)));
     assert!(store.note(key("b", 2), &seen(false, 5)));
+    assert!(store.note(key("a", 1), &seen(false, 9)));
     assert!(
         !store.note(key("c", 3), &seen(false, 9)),
         "half of the places are taken"
@@ -74,10 +96,20 @@ fn a_full_store_keeps_what_was_answered_and_gives_up_the_oldest_unanswered() {
     for port in [4, 5, 6] {
         assert!(store.note(key("d", port), &seen(true, 9)));
     }
-    assert!(!store.iter().any(|(known, _)| *known == key("b", 2)));
+    assert!(!has(&store, &key("b", 2)) && has(&store, &key("a", 1)));
     assert!(store.note(key("d", 7), &seen(true, 9)));
     assert!(!store.note(key("d", 8), &seen(true, 9)));
-    assert_eq!(store.len(), 4);
+    assert_eq!((store.len(), store.left_out()), (4, 4));
+}
+
+#[test]
+fn an_unanswered_one_that_was_not_seen_for_long_makes_room_for_another() {
+    let mut store = Store::new(4);
+    store.note(key("a", 1), &seen(false, 5));
+    store.note(key("b", 2), &seen(false, 5));
+    assert!(!store.note(key("c", 3), &seen(false, 5 + STALE)));
+    assert!(store.note(key("c", 3), &seen(false, 6 + STALE)));
+    assert!(!has(&store, &key("a", 1)) && has(&store, &key("b", 2)));
 }
 
 #[test]
@@ -88,25 +120,27 @@ fn damaged_and_missing_lines_are_counted_and_the_others_kept() {
     for port in 1..=4 {
         store.note(key("a", port), &seen(true, 7));
     }
-    store.save(&path).unwrap();
+    save(&store, &path).unwrap();
     let text = fs::read_to_string(&path).unwrap();
-    // The second is another service now, the last is cut in the middle.
-    let damaged = text.replacen("tcp/2", "tcp/9", 1);
+    // The second is another port now, the last is cut in the middle.
+    let damaged = text.replacen("\"port\":2", "\"port\":9", 1);
     fs::write(&path, &damaged[..damaged.len() - 20]).unwrap();
     let loaded = Store::load(&path, 8).unwrap();
     assert_eq!(loaded.lost, 2);
-    let services: Vec<_> = loaded.store.iter().map(|(key, _)| key.service.as_str()).collect();
-    assert_eq!(services, ["tcp/1", "tcp/3"]);
+    let ports: Vec<_> = loaded.store.iter().map(|(key, _)| key.port).collect();
+    assert_eq!(ports, [1, 3]);
 }
 
 #[test]
-fn a_file_that_is_no_store_is_refused_and_none_is_empty() {
+fn a_file_that_is_no_store_is_refused() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("learn.ndjson");
-    assert!(Store::load(&path, 8).unwrap().store.is_empty());
+    assert_eq!(Store::load(&path, 8).unwrap_err().kind(), io::ErrorKind::NotFound);
     for octets in [&b""[..], b"\xff\xfe", b"{}\n"] {
         fs::write(&path, octets).unwrap();
-        assert_eq!(Store::load(&path, 8).unwrap_err(), "its first line is damaged");
+        let error = Store::load(&path, 8).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert_eq!(error.to_string(), "its first line is damaged");
     }
 }
 
@@ -116,16 +150,44 @@ fn a_failed_save_leaves_the_old_file() {
     let path = folder.path().join("learn.ndjson");
     let mut store = Store::new(8);
     store.note(key("a", 1), &seen(true, 7));
-    store.save(&path).unwrap();
+    save(&store, &path).unwrap();
     let before = contents(&store);
     store.note(key("a", 2), &seen(true, 7));
     // Every write to it says that the disk is full.
     std::os::unix::fs::symlink("/dev/full", path.with_extension("new")).unwrap();
-    assert_eq!(store.save(&path).unwrap_err().kind(), io::ErrorKind::StorageFull);
+    assert_eq!(save(&store, &path).unwrap_err().kind(), io::ErrorKind::StorageFull);
     assert_eq!(contents(&Store::load(&path, 8).unwrap().store), before);
     // The disk has room again.
-    store.save(&path).unwrap();
+    save(&store, &path).unwrap();
     assert_eq!(Store::load(&path, 8).unwrap().store.len(), 2);
+}
+
+#[test]
+fn refusals_are_kept_by_vlan_and_reason_with_the_last_example() {
+    let mut store = Store::new(8);
+    let refusal = |vlan: usize| Refusal {
+        vlan: vlan.to_string(),
+        reason: "source-not-in-vlan".into(),
+    };
+    let refused = |at, example: &str| Refused {
+        first: at,
+        last: at,
+        count: 1,
+        example: example.into(),
+    };
+    assert!(store.note_refusal(refusal(110), &refused(5, "later")));
+    assert!(!store.note_refusal(refusal(110), &refused(3, "earlier")));
+    let expected = Refused {
+        first: 3,
+        last: 5,
+        count: 2,
+        example: "later".into(),
+    };
+    assert_eq!(store.refusals().collect::<Vec<_>>(), [(&refusal(110), &expected)]);
+    for vlan in 0..2 * REFUSALS {
+        store.note_refusal(refusal(vlan), &refused(9, ""));
+    }
+    assert_eq!(store.refusals().count(), REFUSALS);
 }
 
 proptest! {
@@ -138,14 +200,17 @@ proptest! {
             store.note(key(&from, port), &seen(answered, at));
             let unanswered = store.iter().filter(|(_, known)| !known.answered).count();
             prop_assert!(store.len() <= 20 && unanswered <= 10);
-            prop_assert_eq!(store.unanswered.values().sum::<usize>(), unanswered);
+            prop_assert_eq!(store.by_source.values().sum::<usize>(), unanswered);
+            prop_assert!(store.arrivals.len() <= 40);
         }
+        store.set_mark(Mark { boot: "b".into(), ticks: 7 });
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("learn.ndjson");
-        store.save(&path).unwrap();
+        save(&store, &path).unwrap();
         let loaded = Store::load(&path, 20).unwrap();
         prop_assert_eq!(loaded.lost, 0);
         prop_assert_eq!(contents(&loaded.store), contents(&store));
         prop_assert_eq!(loaded.store.left_out(), store.left_out());
+        prop_assert_eq!(loaded.store.mark(), store.mark());
     }
 }

@@ -1,0 +1,405 @@
+//! The controller's part: what the tables of flows and the events tell, added up and saved.
+//!
+//! Events are rate-limited, so they count only for what forms no flow: frames to groups, and ICMP other than echo. A flow is
+//! counted once, by the first reading after it began, and stays long enough for that: the tables are read every ten seconds,
+//! and forget the oldest first.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use enforcer_common::abi::Event;
+use enforcer_common::packet::protocol;
+use enforcer_common::verdict::{DropReason, Stage, Verdict};
+
+use super::store::{End, Key, LIMIT, Mark, Observation, Refusal, Refused, Store};
+use crate::flows::{self, RefusedFlow};
+use crate::kernel::ticks::TickClock;
+use crate::object::OBJECT;
+use crate::policy::link_scoped;
+use crate::policy::valid::VlanId;
+use crate::state::{GenerationNames, State, unix};
+use crate::words;
+
+/// Between two readings, at least.
+const EVERY: Duration = Duration::from_secs(10);
+/// Reading and saving may take this part of the time.
+const SHARE: u32 = 50;
+/// Between two times of saving without news, when only counts have changed.
+const SAVE_COUNTS: Duration = Duration::from_mins(5);
+/// Things told by events that wait for the next reading, twice as many: nothing of them is answered.
+const WAITING: usize = 8192;
+
+/// Where clients' ports begin on Linux; on other systems they begin higher.
+const EPHEMERAL: u16 = 32_768;
+/// Ports below this one are only servers'; from here to 1023 some clients take theirs.
+const SERVERS: u16 = 512;
+/// FTP servers open connections from this port, to whatever port the client said.
+const FTP_DATA: u16 = 20;
+
+/// What is seen, until it is on the disk.
+pub struct Recorder {
+    path: PathBuf,
+    /// What events told since the last reading.
+    told: Mutex<Store>,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    /// False until the file was read: nothing may be written over it before.
+    adopted: bool,
+    /// There is something that the disk does not have.
+    changed: bool,
+    saved: Option<Instant>,
+    /// The last attempt to save failed, and the log says so.
+    failed: bool,
+}
+
+/// Reads the tables of flows and saves for as long as the task lives.
+pub async fn keep(state: Arc<State>) {
+    loop {
+        let started = Instant::now();
+        let swept = Arc::clone(&state);
+        let done = tokio::task::spawn_blocking(move || swept.learned.sweep(&swept));
+        if done.await.is_err() {
+            return;
+        }
+        tokio::time::sleep(EVERY.max(started.elapsed() * SHARE)).await;
+    }
+}
+
+impl Recorder {
+    /// Nothing, to be kept in this file.
+    pub fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            told: Mutex::new(Store::new(WAITING)),
+            inner: Mutex::new(Inner {
+                store: Store::new(LIMIT),
+                adopted: false,
+                changed: false,
+                saved: None,
+                failed: false,
+            }),
+        }
+    }
+
+    /// Takes up what the file has. A damaged one is set aside, with a warning; what is whole in it counts.
+    pub fn adopt(&self) {
+        let mut inner = self.inner();
+        inner.adopted = true;
+        let path = self.path.display();
+        let lost = match Store::load(&self.path, LIMIT) {
+            Ok(loaded) => {
+                inner.store = loaded.store;
+                if loaded.lost == 0 {
+                    return;
+                }
+                format!("{} of its lines are damaged", loaded.lost)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => error.to_string(),
+        };
+        let aside = self.path.with_extension("damaged");
+        match std::fs::rename(&self.path, &aside) {
+            Ok(()) => tracing::warn!(
+                "{path}: {lost}. The file is set aside as {}; what it had whole is kept, the rest has to be seen again",
+                aside.display()
+            ),
+            Err(error) => tracing::warn!("{path}: {lost}, and it cannot be set aside: {error}"),
+        }
+    }
+
+    /// Notes an event that teaches something: what would be dropped and passes.
+    pub fn note_event(&self, event: &Event, at: SystemTime, names: &GenerationNames) {
+        let Some(news) = teaches(event, unix(at), names) else {
+            return;
+        };
+        match news {
+            News::Seen(key, seen) => self.told().note(key, &seen),
+            News::Refused(refusal, seen) => self.told().note_refusal(refusal, &seen),
+        };
+    }
+
+    /// Reads what there is, and saves it when that is due. May take seconds.
+    pub fn sweep(&self, state: &State) {
+        let mut inner = self.inner();
+        let news = inner.read(state) | inner.take(&self.take_told());
+        if inner.is_due(news) {
+            inner.save(&self.path);
+        }
+    }
+
+    /// Reads and saves for the last time.
+    pub fn close(&self, state: &State) {
+        let mut inner = self.inner();
+        inner.read(state);
+        inner.take(&self.take_told());
+        if inner.changed && inner.adopted {
+            inner.save(&self.path);
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn told(&self) -> MutexGuard<'_, Store> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_told(&self) -> Store {
+        std::mem::replace(&mut *self.told(), Store::new(WAITING))
+    }
+}
+
+impl Inner {
+    /// Adds what the tables of flows have. Returns whether there is news.
+    fn read(&mut self, state: &State) -> bool {
+        if state.counters().is_none() {
+            return false;
+        }
+        let Ok(clock) = TickClock::measure(OBJECT) else {
+            return false;
+        };
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let boot = boot.trim().to_owned();
+        let mark = self.store.mark();
+        let span = Span {
+            after: if mark.boot == boot { mark.ticks } else { 0 },
+            now: clock.now(),
+            unix: unix(SystemTime::now()),
+        };
+        let leases = state.bindings.leases().into_iter();
+        let leases: Leases = leases.map(|(device, realm, at)| ((realm, at), device)).collect();
+        let mut news = false;
+        let walked = flows::refused(state, |flow| {
+            if let Some((key, seen)) = span.sighting(&flow, &leases) {
+                news |= self.store.note(key, &seen);
+                self.changed = true;
+            }
+        });
+        match walked {
+            Ok(()) => self.store.set_mark(Mark { boot, ticks: span.now }),
+            Err(error) => tracing::warn!("reading the flows: {error}"),
+        }
+        news
+    }
+
+    /// Adds what events told. Returns whether there is news.
+    fn take(&mut self, told: &Store) -> bool {
+        self.store.leave_out(told.left_out());
+        let mut news = false;
+        for (key, seen) in told.iter() {
+            self.changed = true;
+            news |= self.store.note(key.clone(), seen);
+        }
+        for (refusal, seen) in told.refusals() {
+            self.changed = true;
+            news |= self.store.note_refusal(refusal.clone(), seen);
+        }
+        news
+    }
+
+    fn is_due(&self, news: bool) -> bool {
+        let rested = self.saved.is_none_or(|saved| saved.elapsed() >= SAVE_COUNTS);
+        self.adopted && self.changed && (news || rested || self.failed)
+    }
+
+    fn save(&mut self, path: &std::path::Path) {
+        let saved = self.store.text().and_then(|text| Store::save(&text, path));
+        if let (Err(error), false) = (&saved, self.failed) {
+            tracing::warn!(
+                "what was seen for `enforcer learn` is not saved: {}: {error}",
+                path.display()
+            );
+        }
+        self.failed = saved.is_err();
+        self.changed = self.failed;
+        self.saved = Some(Instant::now());
+    }
+}
+
+/// Devices by the realm and the address that they have by DHCP.
+type Leases = HashMap<(String, Ipv4Addr), String>;
+
+/// From the last reading, on the tick clock, to now.
+struct Span {
+    after: u64,
+    now: u64,
+    /// Unix seconds now.
+    unix: u64,
+}
+
+impl Span {
+    /// What a flow tells; `None` when that is known.
+    fn sighting(&self, flow: &RefusedFlow, leases: &Leases) -> Option<(Key, Observation)> {
+        // What began during the reading is for the next one.
+        if flow.seen <= self.after || flow.created > self.now {
+            return None;
+        }
+        let turned = is_turned(flow.protocol, flow.from.1, flow.to.1);
+        let (from, to) = if turned {
+            (flow.to.0, flow.from)
+        } else {
+            (flow.from.0, flow.to)
+        };
+        let end = |address: IpAddr| match address {
+            IpAddr::V4(v4) => match leases.get(&(flow.realm.clone(), v4)) {
+                Some(device) => End::Device(device.clone()),
+                None => End::Address(address),
+            },
+            IpAddr::V6(_) => End::Address(address),
+        };
+        let key = Key {
+            realm: flow.realm.clone(),
+            link: flow.link.clone(),
+            from: end(from),
+            to: end(to.0),
+            protocol: flow.protocol,
+            port: to.1,
+        };
+        let seen = Observation {
+            answered: flow.answered,
+            turned,
+            first: self.unix_of(flow.created),
+            last: self.unix_of(flow.seen),
+            count: u64::from(flow.created > self.after),
+        };
+        Some((key, seen))
+    }
+
+    fn unix_of(&self, ticks: u64) -> u64 {
+        let ago = self.now.saturating_sub(ticks) / 1_000_000_000;
+        self.unix.saturating_sub(ago)
+    }
+}
+
+/// Whether a flow looks like the answers of a session that began before anybody watched: from a server's port to a client's.
+fn is_turned(protocol: u8, from: u16, to: u16) -> bool {
+    match protocol {
+        protocol::TCP => {
+            let from_server = (1..SERVERS).contains(&from) || (1024..EPHEMERAL).contains(&from);
+            from_server && from != FTP_DATA && to >= EPHEMERAL
+        }
+        protocol::UDP => (1..SERVERS).contains(&from) && to >= 1024,
+        _ => false,
+    }
+}
+
+enum News {
+    Seen(Key, Observation),
+    Refused(Refusal, Refused),
+}
+
+/// What an event teaches that no flow does.
+fn teaches(event: &Event, at: u64, names: &GenerationNames) -> Option<News> {
+    if event.verdict != Verdict::WouldDrop as u8 {
+        return None;
+    }
+    let reason = DropReason::from_code(event.reason)?;
+    let stage = Stage::from_code(event.stage)?;
+    match (reason, stage) {
+        (DropReason::DefaultDeny | DropReason::DeniedByRule, Stage::Policy) => seen(event, at, names),
+        // By a flow: later frames of what is known.
+        (DropReason::None | DropReason::DefaultDeny | DropReason::DeniedByRule, _) => None,
+        _ => Some(refused(event, reason, at)),
+    }
+}
+
+fn seen(event: &Event, at: u64, names: &GenerationNames) -> Option<News> {
+    let from = words::address(event.family, event.source_address)?;
+    let to = words::address(event.family, event.destination_address)?;
+    if !(is_group(to) || is_lone_icmp(event)) {
+        return None;
+    }
+    let tables = &names.tables;
+    let lan = tables.lans.get(usize::from(event.lan))?;
+    let realm = tables.names.realms.get(usize::from(lan.realm))?;
+    let vlan = tables.names.lans.get(usize::from(event.lan))?.vlan?;
+    let end = |endpoint: u32, address: IpAddr| {
+        let leased = tables.dynamic.iter().find(|device| device.endpoint == endpoint);
+        leased.map_or(End::Address(address), |device| End::Device(device.name.clone()))
+    };
+    let is_of_link = [from, to].into_iter().any(link_scoped::contains);
+    let key = Key {
+        realm: realm.clone(),
+        link: is_of_link.then(|| vlan.to_string()),
+        from: end(event.source, from),
+        to: end(event.destination, to),
+        protocol: event.protocol,
+        port: if words::has_ports(event.protocol) || is_icmp(event.protocol) {
+            event.destination_port
+        } else {
+            0
+        },
+    };
+    let seen = Observation {
+        answered: false,
+        turned: false,
+        first: at,
+        last: at,
+        count: 1,
+    };
+    Some(News::Seen(key, seen))
+}
+
+fn refused(event: &Event, reason: DropReason, at: u64) -> News {
+    let vlan = VlanId {
+        outer: event.outer_vlan,
+        inner: Some(event.inner_vlan).filter(|inner| *inner != 0),
+    };
+    let address = |words| words::address(event.family, words).map_or("-".to_owned(), |address| address.to_string());
+    let service = if event.family == 0 {
+        format!("ethertype 0x{:04x}", event.ethertype)
+    } else {
+        words::service(event.protocol, event.destination_port)
+    };
+    let refusal = Refusal {
+        vlan: if vlan.outer == 0 {
+            String::new()
+        } else {
+            vlan.to_string()
+        },
+        reason: reason.name().to_owned(),
+    };
+    let refused = Refused {
+        first: at,
+        last: at,
+        count: 1,
+        example: format!(
+            "{} ({}) to {}, {service}",
+            address(event.source_address),
+            words::mac(event.source_mac),
+            address(event.destination_address)
+        ),
+    };
+    News::Refused(refusal, refused)
+}
+
+fn is_group(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_multicast() || address.is_broadcast(),
+        IpAddr::V6(address) => address.is_multicast(),
+    }
+}
+
+fn is_icmp(protocol: u8) -> bool {
+    matches!(protocol, protocol::ICMP | protocol::ICMPV6)
+}
+
+/// ICMP that forms no flow: not an echo, nor its answer, which means nothing alone.
+fn is_lone_icmp(event: &Event) -> bool {
+    let echo = matches!(
+        (event.protocol, event.destination_port >> 8),
+        (protocol::ICMP, 0 | 8) | (protocol::ICMPV6, 128 | 129)
+    );
+    is_icmp(event.protocol) && !echo
+}
+
+#[cfg(test)]
+mod tests;

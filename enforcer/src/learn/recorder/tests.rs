@@ -1,0 +1,218 @@
+use super::*;
+use crate::events::tests::names;
+
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn flow(protocol: u8, from: u16, to: u16) -> RefusedFlow {
+    RefusedFlow {
+        realm: "default".into(),
+        link: None,
+        from: (address("10.10.110.21"), from),
+        to: (address("10.20.0.1"), to),
+        protocol,
+        answered: true,
+        created: 500_000_000_000,
+        seen: 590_000_000_000,
+    }
+}
+
+fn span(after: u64) -> Span {
+    Span {
+        after: after * 1_000_000_000,
+        now: 600_000_000_000,
+        unix: 1_000_000,
+    }
+}
+
+#[test]
+fn a_flow_is_counted_once_and_its_last_frame_is_followed() {
+    let sighting = |after| span(after).sighting(&flow(6, 40_000, 443), &Leases::new());
+    let (key, seen) = sighting(0).unwrap();
+    assert_eq!(
+        (key.protocol, key.port, key.to),
+        (6, 443, End::Address(address("10.20.0.1")))
+    );
+    assert_eq!((seen.first, seen.last, seen.count), (999_900, 999_990, 1));
+    assert_eq!(sighting(499).unwrap().1.count, 1);
+    assert_eq!(sighting(500).unwrap().1.count, 0, "the reading before has counted it");
+    assert_eq!(sighting(590), None, "nothing came since");
+    let late = RefusedFlow {
+        created: 600_000_000_001,
+        seen: 600_000_000_001,
+        ..flow(6, 40_000, 443)
+    };
+    assert_eq!(span(0).sighting(&late, &Leases::new()), None, "the next reading has it");
+}
+
+#[test]
+fn a_leased_address_is_its_device() {
+    let realm = "default".to_owned();
+    let leases = Leases::from([((realm, [10, 10, 110, 21].into()), "pump-9".to_owned())]);
+    let (key, _) = span(0).sighting(&flow(17, 40_000, 53), &leases).unwrap();
+    assert_eq!(key.from, End::Device("pump-9".into()));
+}
+
+#[test]
+fn answers_of_sessions_that_are_older_are_told_the_right_way_round() {
+    let turned = [(6, 443, 50_000), (6, 2575, 40_000), (17, 53, 5_000), (17, 161, 50_000)];
+    let straight = [
+        (6, 50_000, 443),
+        (6, 2575, 2576),
+        (6, 20, 50_000),
+        (6, 700, 50_000),
+        (6, 50_000, 50_001),
+        (17, 123, 123),
+        (17, 5_000, 50_000),
+        (132, 443, 50_000),
+    ];
+    for (protocol, from, to) in turned {
+        let (key, seen) = span(0).sighting(&flow(protocol, from, to), &Leases::new()).unwrap();
+        assert!(seen.turned, "{protocol} {from} {to}");
+        assert_eq!((key.from, key.port), (End::Address(address("10.20.0.1")), from));
+    }
+    for (protocol, from, to) in straight {
+        let (key, seen) = span(0).sighting(&flow(protocol, from, to), &Leases::new()).unwrap();
+        assert!(!seen.turned, "{protocol} {from} {to}");
+        assert_eq!(key.port, to);
+    }
+}
+
+/// What an event to this destination teaches.
+fn taught(change: impl FnOnce(&mut Event)) -> Option<News> {
+    let names = names();
+    let lan = names
+        .tables
+        .names
+        .lans
+        .iter()
+        .position(|lan| lan.vlan.is_some_and(|vlan| vlan.outer == 110));
+    let mut event = Event {
+        lan: lan.unwrap() as u16,
+        outer_vlan: 110,
+        family: 4,
+        protocol: 17,
+        source_address: [0, 0, 0, 0x0a0a_6e15],
+        destination_address: [0, 0, 0, 0xe000_00fb],
+        destination_port: 5353,
+        verdict: Verdict::WouldDrop as u8,
+        reason: DropReason::DefaultDeny as u8,
+        stage: Stage::Policy as u8,
+        ..Event::default()
+    };
+    change(&mut event);
+    teaches(&event, 7, &names)
+}
+
+#[test]
+fn events_tell_of_what_forms_no_flow() {
+    let Some(News::Seen(key, seen)) = taught(|_| {}) else {
+        panic!("a frame to a group is news")
+    };
+    assert_eq!((key.link.as_deref(), key.port, seen.count), (Some("110"), 5353, 1));
+    let ignored: [fn(&mut Event); 5] = [
+        |event| event.destination_address = [0, 0, 0, 0x0a14_0001],
+        |event| event.verdict = Verdict::Drop as u8,
+        |event| event.stage = Stage::Flow as u8,
+        |event| event.reason = DropReason::None as u8,
+        |event| {
+            event.destination_address = [0, 0, 0, 0x0a14_0001];
+            (event.protocol, event.destination_port) = (1, 0);
+        },
+    ];
+    for change in ignored {
+        assert!(taught(change).is_none());
+    }
+    let unreachable = taught(|event| {
+        event.destination_address = [0, 0, 0, 0x0a14_0001];
+        (event.protocol, event.destination_port) = (1, 0x0303);
+    });
+    assert!(matches!(unreachable, Some(News::Seen(key, _)) if key.port == 0x0303 && key.link.is_none()));
+}
+
+#[test]
+fn what_guards_and_limits_would_refuse_is_kept_by_vlan_and_reason() {
+    let told = taught(|event| {
+        event.reason = DropReason::SourceNotInVlan as u8;
+        event.stage = Stage::Source as u8;
+    });
+    let Some(News::Refused(refusal, refused)) = told else {
+        panic!("a spoofed source is news")
+    };
+    assert_eq!(
+        (refusal.vlan.as_str(), refusal.reason.as_str()),
+        ("110", "source-not-in-vlan")
+    );
+    assert_eq!(
+        refused.example,
+        "10.10.110.21 (00:00:00:00:00:00) to 224.0.0.251, udp/5353"
+    );
+}
+
+#[test]
+fn a_damaged_file_is_set_aside_and_what_is_whole_in_it_kept() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("learned.ndjson");
+    let recorder = Recorder::new(path.clone());
+    recorder.adopt();
+    let mut store = Store::new(8);
+    for port in [80, 443] {
+        let (key, seen) = span(0).sighting(&flow(6, 40_000, port), &Leases::new()).unwrap();
+        store.note(key, &seen);
+    }
+    let text = String::from_utf8(store.text().unwrap()).unwrap();
+    std::fs::write(&path, text.replacen("\"port\":80", "\"port\":81", 1)).unwrap();
+    let recorder = Recorder::new(path.clone());
+    recorder.adopt();
+    assert_eq!(recorder.inner().store.len(), 1);
+    assert!(!path.exists() && folder.path().join("learned.damaged").exists());
+    std::fs::write(&path, "nonsense").unwrap();
+    let recorder = Recorder::new(path.clone());
+    recorder.adopt();
+    assert!(recorder.inner().store.is_empty() && !path.exists());
+}
+
+#[test]
+fn nothing_is_written_before_the_file_was_read_nor_without_a_change() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("learned.ndjson");
+    let recorder = Recorder::new(path.clone());
+    let state = crate::state::tests::state();
+    let tell = || {
+        let names = names();
+        let lan = names
+            .tables
+            .names
+            .lans
+            .iter()
+            .position(|lan| lan.vlan.is_some())
+            .unwrap();
+        let event = Event {
+            lan: lan as u16,
+            family: 4,
+            protocol: 2,
+            destination_address: [0, 0, 0, 0xe000_0001],
+            verdict: Verdict::WouldDrop as u8,
+            reason: DropReason::DefaultDeny as u8,
+            stage: Stage::Policy as u8,
+            ..Event::default()
+        };
+        recorder.note_event(&event, SystemTime::now(), &names);
+    };
+    tell();
+    recorder.sweep(&state);
+    assert!(!path.exists());
+    recorder.adopt();
+    recorder.sweep(&state);
+    assert!(path.exists());
+    std::fs::remove_file(&path).unwrap();
+    recorder.sweep(&state);
+    recorder.close(&state);
+    assert!(!path.exists(), "nothing has changed since");
+    tell();
+    recorder.sweep(&state);
+    assert!(!path.exists(), "a count alone waits");
+    recorder.close(&state);
+    assert_eq!(Store::load(&path, 8).unwrap().store.iter().next().unwrap().1.count, 2);
+}
