@@ -34,6 +34,17 @@ pub fn address(family: u8, words: Address) -> Option<IpAddr> {
     }
 }
 
+/// The family of an address, and the address as [`address`] takes it.
+pub fn of_address(address: IpAddr) -> (u8, Address) {
+    match address {
+        IpAddr::V4(address) => (4, [0, 0, 0, address.to_bits()]),
+        IpAddr::V6(address) => {
+            let bits = address.to_bits();
+            (6, [96, 64, 32, 0].map(|shift| (bits >> shift) as u32))
+        }
+    }
+}
+
 /// `00:1e:3d:00:01:01`.
 pub fn mac(octets: [u8; 6]) -> String {
     octets.map(|octet| format!("{octet:02x}")).join(":")

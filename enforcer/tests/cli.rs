@@ -23,8 +23,8 @@ fn completions_and_manual_pages_know_every_command() {
     let read = |path: &str| std::fs::read_to_string(folder.path().join(path)).expect(path);
     let top = read("man/enforcer.1");
     for command in [
-        "run", "reload", "status", "devices", "monitor", "flows", "detach", "check", "schema", "explain", "plan",
-        "simulate", "test",
+        "run", "reload", "status", "devices", "monitor", "flows", "detach", "check", "schema", "explain", "learn",
+        "plan", "simulate", "test",
     ] {
         for shell in ["enforcer.bash", "_enforcer", "enforcer.fish"] {
             assert!(

@@ -10,6 +10,7 @@ mod exit;
 mod explain;
 mod findings;
 mod flows;
+mod learn;
 mod monitor;
 mod plan;
 mod reload;
@@ -84,6 +85,8 @@ enum Command {
     Explain(Box<explain::Arguments>),
     /// Tell what another policy would change, exactly, with an example packet for each change.
     Plan(plan::Arguments),
+    /// Propose rules for what monitor mode let pass and no rule permits.
+    Learn(learn::Arguments),
     /// Replay a capture: what a policy would have made of its frames, or what another one would change.
     Simulate(simulate::Arguments),
     /// Run the tests of a policy: does each of their frames meet with what the test expects?
@@ -123,6 +126,7 @@ impl Command {
             Self::Schema(arguments) => schema::run(arguments),
             Self::Explain(arguments) => explain::run(arguments),
             Self::Plan(arguments) => plan::run(arguments),
+            Self::Learn(arguments) => learn::run(arguments),
             Self::Simulate(arguments) => simulate::run(arguments),
             Self::Test(arguments) => test::run(arguments),
             Self::Assets(arguments) => assets::run(arguments),

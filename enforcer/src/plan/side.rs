@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use enforcer_common::abi::{
-    Address, BindingKey, Endpoint, Lan, NO_LAN, PROTOCOL_PORTS, Rule, UNKNOWN_ENDPOINT, endpoint_flags,
-};
+use enforcer_common::abi::{BindingKey, Endpoint, Lan, NO_LAN, PROTOCOL_PORTS, Rule, UNKNOWN_ENDPOINT, endpoint_flags};
 use enforcer_common::classify;
 use enforcer_common::pipeline::Decision;
 use enforcer_common::tables::Tables as _;
@@ -17,6 +15,7 @@ use crate::offline::build;
 use crate::policy::probe::Probe;
 use crate::policy::valid::{ValidPolicy, VlanId};
 use crate::policy::{TableSet, tables::EndpointName};
+pub(super) use crate::words::of_address as words;
 
 /// The interface by which stations send.
 const STATIONS: u32 = 1;
@@ -172,16 +171,5 @@ impl<'p> Side<'p> {
     /// Whether an address lives on a VLAN.
     pub(super) fn is_home(&self, endpoint: u32) -> bool {
         self.endpoint(endpoint).lan != NO_LAN
-    }
-}
-
-/// The family and the words of an address.
-pub(super) fn words(address: IpAddr) -> (u8, Address) {
-    match address {
-        IpAddr::V4(address) => (4, [0, 0, 0, address.to_bits()]),
-        IpAddr::V6(address) => {
-            let bits = address.to_bits();
-            (6, [96, 64, 32, 0].map(|shift| (bits >> shift) as u32))
-        }
     }
 }
