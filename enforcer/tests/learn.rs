@@ -264,6 +264,28 @@ rules:
 }
 
 #[test]
+fn what_a_device_does_by_each_of_its_addresses_is_one_pair() {
+    let store = store_of(&[
+        ("10.1.1.21", "10.2.0.1", "tcp/443", true),
+        ("fd00:1::21", "fd00:2::1", "tcp/443", false),
+    ]);
+    let (proposal, text) = learnt(
+        &store,
+        &Wishes {
+            unanswered: true,
+            ..Wishes::default()
+        },
+    );
+    let [rule] = proposal.rules.as_slice() else {
+        panic!("{text}")
+    };
+    assert_eq!(
+        (rule.pairs.len(), rule.pairs[0].evidence.count, rule.pairs[0].answered),
+        (1, 6, true)
+    );
+}
+
+#[test]
 fn what_no_rule_is_proposed_for_is_a_finding() {
     let mut packets = vec![
         ("10.1.1.21", "10.2.0.1", "tcp/23", true),

@@ -15,7 +15,7 @@ use crate::state::unix;
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  enforcer learn\n  enforcer learn > /etc/enforcer/policy/learned.yaml\n  enforcer learn --since 30d --min-count 3\n  enforcer learn --wider from          # the zone instead of the devices that were seen to ask\n  enforcer learn --store learned.ndjson --policy policies/ --output json\n\nRules go to standard output, what is left out to standard error. The policy together with the rules is checked, and held to permit all that the rules are for.\n\nExit codes: 0 proposed, also when there is nothing to propose; 1 wrong input, or a wider rule breaks a promise of the policy; 2 nothing could be read."
+    after_help = "Examples:\n  enforcer learn\n  enforcer learn > learned.yaml          # to be reviewed, and then put beside the policy\n  enforcer learn --since 30d --min-count 3\n  enforcer learn --wider from          # the zone instead of the devices that were seen to ask\n  enforcer learn --store learned.ndjson --policy policies/ --output json\n\nRules go to standard output, what is left out to standard error. The policy together with the rules is checked, and held to permit all that the rules are for.\n\nExit codes: 0 proposed, also when there is nothing to propose; 1 wrong input, or a wider rule breaks a promise of the policy; 2 nothing could be read."
 )]
 pub(super) struct Arguments {
     #[command(flatten)]

@@ -34,11 +34,12 @@ pub struct RefusedFlow {
     pub seen: u64,
 }
 
-/// Walks over all of them that are in the tables, those too that are over, without an order. May take seconds.
+/// Walks over all of them that are in the tables, those too that are over, with a frame later than `after` on the tick clock; without
+/// an order. May take seconds.
 ///
 /// # Errors
 /// When the tables cannot be read.
-pub fn refused(state: &State, mut visit: impl FnMut(RefusedFlow)) -> io::Result<()> {
+pub fn refused(state: &State, after: u64, mut visit: impl FnMut(RefusedFlow)) -> io::Result<()> {
     let realms: HashMap<u16, String> = {
         let status = state.status();
         let generation = status.generation.as_ref();
@@ -46,7 +47,8 @@ pub fn refused(state: &State, mut visit: impl FnMut(RefusedFlow)) -> io::Result<
         realms.map(|(name, slot)| (*slot as u16, name.clone())).collect()
     };
     walk(state, |key, flow, answered| {
-        if is_refused(flow)
+        if flow.seen.get() > after
+            && is_refused(flow)
             && let Some(realm) = realms.get(&key.realm)
             && let Some(flow) = told(key, flow, realm, answered)
         {

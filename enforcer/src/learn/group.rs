@@ -77,7 +77,8 @@ pub(super) fn rules(wants: Vec<Want>, policy: &ValidPolicy) -> Vec<Rule> {
     }
     let mut pairs: BTreeMap<([Subject; 2], ServiceMatch), Vec<Pair>> = BTreeMap::new();
     for want in wants {
-        pairs.entry((want.subjects, want.service)).or_default().push(want.pair);
+        let own = pairs.entry((want.subjects, want.service)).or_default();
+        add(own, want.pair);
     }
     let mut namer = Namer::new(policy);
     let made = services.into_iter().map(|((zones, from, to), services)| {
@@ -102,6 +103,18 @@ pub(super) fn rules(wants: Vec<Want>, policy: &ValidPolicy) -> Vec<Rule> {
         }
     });
     made.collect()
+}
+
+/// Adds a pair; of a device, what was seen of each of its addresses is one.
+fn add(pairs: &mut Vec<Pair>, pair: Pair) {
+    let same = |known: &&mut Pair| (&known.from, &known.to, &known.service) == (&pair.from, &pair.to, &pair.service);
+    match pairs.iter_mut().find(same) {
+        Some(known) => {
+            known.answered |= pair.answered;
+            known.evidence = known.evidence.and(&pair.evidence);
+        }
+        None => pairs.push(pair),
+    }
 }
 
 fn text(subject: &Subject) -> String {

@@ -9,6 +9,7 @@
 //! The store knows addresses, and devices with leased addresses by name; nothing of a policy else. So what was seen is judged by
 //! the policy of the day on which rules are asked for: an address that has become a device since is that device.
 
+mod event;
 mod findings;
 mod group;
 mod judge;

@@ -1,6 +1,7 @@
 //! From observations to rules that permit these and nothing else, and to findings about what is left out.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use enforcer_common::packet::protocol;
 use serde::Serialize;
@@ -272,7 +273,7 @@ pub(super) fn plain(key: &Key) -> String {
 }
 
 fn is_to_group(key: &Key) -> bool {
-    matches!(&key.to, End::Address(address) if address.is_multicast() || address.to_string() == "255.255.255.255")
+    matches!(key.to, End::Address(address) if address.is_multicast() || address == Ipv4Addr::BROADCAST)
 }
 
 /// Errors follow the flow that they quote, and need no rule of their own.
