@@ -286,6 +286,50 @@ fn what_a_device_does_by_each_of_its_addresses_is_one_pair() {
 }
 
 #[test]
+fn addresses_that_every_vlan_has_are_permitted_on_theirs_only() {
+    let key = |vlan: &str, from: &str, to: &str| Key {
+        realm: "default".into(),
+        link: Some(vlan.into()),
+        from: End::Address(from.parse().unwrap()),
+        to: End::Address(to.parse().unwrap()),
+        protocol: 17,
+        port: 67,
+    };
+    let seen_on = [
+        ("110", "0.0.0.0", "255.255.255.255"),
+        ("20", "fe80::2", "fe80::1"),
+        ("20", "10.2.0.2", "224.0.0.9"),
+    ];
+    let mut store = Store::new(LIMIT);
+    for (vlan, from, to) in seen_on {
+        store.note(key(vlan, from, to), &seen(false));
+    }
+    let (_, text) = learnt(&store, &Wishes::default());
+    let mut rig = Rig::new(policy(&text), 0).unwrap();
+    let mut passes = |vlan: &str, from: &str, to: &str| {
+        let words = [("src", from), ("dst", to), ("service", "udp/67"), ("vlan", vlan)];
+        let words = Words::new(words.map(|(word, value)| (word, value.to_owned())).to_vec());
+        let probe = Probe::from_command_line(&words, rig.policy()).expect("a frame");
+        rig.forget();
+        rig.outcome(build::octets(&probe).as_slice(), now()).verdict == Verdict::Pass
+    };
+    for (vlan, from, to) in seen_on {
+        assert!(passes(vlan, from, to), "{vlan} {from} {to}\n{text}");
+    }
+    let others = [
+        ("20", "0.0.0.0", "255.255.255.255"),
+        ("41", "0.0.0.0", "255.255.255.255"),
+        ("110", "fe80::2", "fe80::1"),
+        ("20", "fe80::2", "fe80::3"),
+        ("20", "10.2.9.9", "224.0.0.9"),
+        ("20", "10.2.0.2", "224.0.0.10"),
+    ];
+    for (vlan, from, to) in others {
+        assert!(!passes(vlan, from, to), "{vlan} {from} {to}\n{text}");
+    }
+}
+
+#[test]
 fn what_no_rule_is_proposed_for_is_a_finding() {
     let mut packets = vec![
         ("10.1.1.21", "10.2.0.1", "tcp/23", true),

@@ -1,5 +1,6 @@
 //! From connections to rules that permit them and nothing else.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use enforcer_common::packet::protocol;
@@ -56,6 +57,9 @@ const fn is_with_ports(number: u8) -> bool {
     matches!(number, protocol::TCP | protocol::UDP)
 }
 
+/// A pair as it is told: sender, receiver, service.
+type Words = (String, String, String);
+
 /// Rules that permit each of the wants and no other pair or service: senders with the same receivers share one, and services
 /// with the same ends.
 pub(super) fn rules(wants: Vec<Want>, policy: &ValidPolicy) -> Vec<Rule> {
@@ -75,21 +79,32 @@ pub(super) fn rules(wants: Vec<Want>, policy: &ValidPolicy) -> Vec<Rule> {
             services.entry((zones.clone(), from, to)).or_default().insert(service);
         }
     }
-    let mut pairs: BTreeMap<([Subject; 2], ServiceMatch), Vec<Pair>> = BTreeMap::new();
-    for want in wants {
-        let own = pairs.entry((want.subjects, want.service)).or_default();
-        add(own, want.pair);
+    let mut pairs: BTreeMap<([Subject; 2], ServiceMatch), BTreeMap<Words, Pair>> = BTreeMap::new();
+    for Want {
+        subjects,
+        service,
+        pair,
+        ..
+    } in wants
+    {
+        let words = (pair.from.clone(), pair.to.clone(), pair.service.clone());
+        // Of a device, what was seen of each of its addresses is one.
+        match pairs.entry((subjects, service)).or_default().entry(words) {
+            Entry::Vacant(place) => drop(place.insert(pair)),
+            Entry::Occupied(mut place) => {
+                let known = place.get_mut();
+                known.answered |= pair.answered;
+                known.evidence = known.evidence.and(&pair.evidence);
+            }
+        }
     }
     let mut namer = Namer::new(policy);
     let made = services.into_iter().map(|((zones, from, to), services)| {
         let mut own = Vec::new();
         for (from, to) in from.iter().flat_map(|from| to.iter().map(move |to| (from, to))) {
             for service in &services {
-                own.extend(
-                    pairs
-                        .remove(&([from.clone(), to.clone()], *service))
-                        .unwrap_or_default(),
-                );
+                let seen = pairs.remove(&([from.clone(), to.clone()], *service));
+                own.extend(seen.unwrap_or_default().into_values());
             }
         }
         let services = namer.services(&services);
@@ -103,18 +118,6 @@ pub(super) fn rules(wants: Vec<Want>, policy: &ValidPolicy) -> Vec<Rule> {
         }
     });
     made.collect()
-}
-
-/// Adds a pair; of a device, what was seen of each of its addresses is one.
-fn add(pairs: &mut Vec<Pair>, pair: Pair) {
-    let same = |known: &&mut Pair| (&known.from, &known.to, &known.service) == (&pair.from, &pair.to, &pair.service);
-    match pairs.iter_mut().find(same) {
-        Some(known) => {
-            known.answered |= pair.answered;
-            known.evidence = known.evidence.and(&pair.evidence);
-        }
-        None => pairs.push(pair),
-    }
 }
 
 fn text(subject: &Subject) -> String {

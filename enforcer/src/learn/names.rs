@@ -1,6 +1,6 @@
 //! Names for rules, and of services.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use enforcer_common::abi::NAME_MAX;
 
@@ -13,6 +13,8 @@ const PREFIX: &str = "learned";
 
 pub(super) struct Namer<'p> {
     taken: BTreeSet<String>,
+    /// How many names begin so.
+    counts: BTreeMap<String, u32>,
     /// Those that stand for most first.
     services: Vec<&'p Service>,
 }
@@ -23,6 +25,7 @@ impl<'p> Namer<'p> {
         services.sort_by_key(|service| std::cmp::Reverse(service.matches.len()));
         Self {
             taken: policy.rules.iter().map(|rule| rule.name.clone()).collect(),
+            counts: BTreeMap::new(),
             services,
         }
     }
@@ -47,15 +50,21 @@ impl<'p> Namer<'p> {
         if let [service] = services {
             stem = format!("{stem}-{}", service.replace('/', "-"));
         }
-        let mut name = cut(&stem, NAME_MAX).to_owned();
-        for number in 2.. {
+        let stem = cut(&stem, NAME_MAX);
+        let count = self.counts.entry(stem.to_owned()).or_default();
+        loop {
+            *count += 1;
+            let name = match *count {
+                1 => stem.to_owned(),
+                more => {
+                    let end = format!("-{more}");
+                    format!("{}{end}", cut(stem, NAME_MAX - end.len()))
+                }
+            };
             if self.taken.insert(name.clone()) {
-                break;
+                return name;
             }
-            let end = format!("-{number}");
-            name = format!("{}{end}", cut(&stem, NAME_MAX - end.len()));
         }
-        name
     }
 }
 
@@ -72,5 +81,27 @@ fn written(service: ServiceMatch) -> String {
         ServiceMatch::Ports { protocol, first, last } => {
             format!("{}/{first}-{last}", words::protocol(protocol))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::tests::policy;
+
+    #[test]
+    fn names_are_free_and_short_enough() {
+        let policy = policy("rules:\n  learned-a-to-b-2: {from: pumps, to: servers, services: tcp/1, action: allow}\n");
+        let mut namer = Namer::new(&policy);
+        let mut name = |from: &str| namer.rule(&[from.into(), "b".into()], &["x".into(), "y".into()]);
+        assert_eq!(
+            [name("a"), name("a"), name("a")],
+            ["learned-a-to-b", "learned-a-to-b-3", "learned-a-to-b-4"]
+        );
+        let long = "z".repeat(NAME_MAX);
+        let all: BTreeSet<_> = (0..12).map(|_| name(&long)).collect();
+        assert!(all.len() == 12 && all.iter().all(|name| name.len() <= NAME_MAX));
+        let service = namer.rule(&["a".into(), "b".into()], &["icmp/8/0".into()]);
+        assert_eq!(service, "learned-a-to-b-icmp-8-0");
     }
 }
