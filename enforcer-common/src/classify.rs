@@ -5,7 +5,7 @@
 //! that the policy compiler has filled. Precedence is settled there.
 
 use crate::abi::{
-    Address, BindingKey, DEADLINES, Endpoint, Lan, PROTOCOL_PORTS, Rule, TRIE_HOST, TRIE_NODE, UNKNOWN_ENDPOINT,
+    Address, BindingKey, DEADLINES, Endpoint, Lan, NO_LAN, PROTOCOL_PORTS, Rule, TRIE_HOST, TRIE_NODE, UNKNOWN_ENDPOINT,
 };
 use crate::packet::{Ports, protocol};
 use crate::tables::Tables;
@@ -95,6 +95,13 @@ pub fn endpoint_id<T: Tables>(tables: &T, lan: &Lan, family: u8, address: &Addre
     } else {
         host.otherwise
     })
+}
+
+/// The LAN where an address lives, as seen from `lan`; [`NO_LAN`] for the gateway's own, and for those that no zone declares.
+#[inline(always)]
+pub fn home<T: Tables>(tables: &T, lan: &Lan, family: u8, address: &Address) -> u16 {
+    let endpoint = endpoint_id(tables, lan, family, address).and_then(|id| tables.endpoint(id));
+    endpoint.map_or(NO_LAN, |endpoint| endpoint.lan)
 }
 
 /// The endpoint id of the device that got an address by DHCP, if its lease runs; else the unknown one.

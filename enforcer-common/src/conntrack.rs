@@ -97,12 +97,12 @@ pub fn open(packet: &Packet) -> Opening {
     }
 }
 
-/// Flags that a TCP stack sends: not none at all, and SYN neither with FIN nor with RST.
+/// Flags that a TCP stack sends: one of SYN, ACK and RST (a FIN acknowledges), and SYN neither with FIN nor with RST.
 #[inline(always)]
 pub const fn is_sane(flags: u8) -> bool {
     const END: u8 = tcp_flags::FIN | tcp_flags::RST;
-    let known = flags & (tcp_flags::SYN | tcp_flags::ACK | END);
-    known != 0 && !(known & tcp_flags::SYN != 0 && known & END != 0)
+    let says_something = flags & (tcp_flags::SYN | tcp_flags::ACK | tcp_flags::RST) != 0;
+    says_something && !(flags & tcp_flags::SYN != 0 && flags & END != 0)
 }
 
 /// The state after one more frame.

@@ -22,7 +22,7 @@ pub trait Frame {
     /// [`crate::parse::parse`] on this frame, which an implementation may put into a function of its own.
     #[inline(always)]
     fn parse(&self, packet: &mut Packet) -> Result<(), DropReason> {
-        parse(self, packet)
+        parse(self, packet, &Walk::default())
     }
 
     /// [`announced_mss`] of this frame, likewise.

@@ -1,8 +1,8 @@
 //! Where a frame may come from: port, VLAN, link-local control protocols, source address.
 
-use crate::abi::{Address, Endpoint, Lan, NO_LAN, Port, VLAN_INNER, control, endpoint_flags};
+use crate::abi::{Address, Endpoint, Lan, NO_LAN, Port, SELF_ZONE, VLAN_INNER, control, endpoint_flags};
 use crate::classify::is_invalid_source;
-use crate::packet::{Packet, ethertype, icmpv6, protocol};
+use crate::packet::{Packet, ethertype, icmpv6, is_link_local, protocol};
 use crate::tables::Tables;
 use crate::verdict::DropReason;
 
@@ -57,16 +57,24 @@ fn vlan<T: Tables>(tables: &T, table: u32, vid: u16) -> Result<u16, DropReason> 
     Ok(table.0[usize::from(vid & 0xfff)])
 }
 
-/// Link-local control frames, which bridges never forward (802.1D): the bit of `control` that stands for them.
+/// Link-local control frames: the bit of `control` that stands for them. They go to groups that bridges never forward
+/// (802.1D): what else calls itself by their type would pass without a rule.
 #[inline(always)]
 pub fn control_protocol(packet: &Packet) -> Option<u16> {
+    let stays = is_for_bridges(&packet.destination_mac);
     match packet.ethertype {
-        ethertype::LLDP => Some(control::LLDP),
-        ethertype::SLOW => Some(control::LACP),
-        ethertype::EAPOL => Some(control::EAPOL),
+        ethertype::LLDP if stays => Some(control::LLDP),
+        ethertype::SLOW if stays => Some(control::LACP),
+        ethertype::EAPOL if stays => Some(control::EAPOL),
         length if length < ethertype::FIRST && is_spanning_tree(&packet.destination_mac) => Some(control::STP),
         _ => None,
     }
+}
+
+/// The group addresses that bridges do not pass on (802.1D, table 7-10).
+#[inline(always)]
+const fn is_for_bridges(mac: &[u8; 6]) -> bool {
+    matches!(mac, [0x01, 0x80, 0xc2, 0x00, 0x00, 0x00..=0x0f])
 }
 
 /// The bridge group address (802.1D), or the one of per-VLAN spanning tree.
@@ -94,10 +102,22 @@ pub const fn is_address_resolution(packet: &Packet) -> bool {
             ))
 }
 
-/// A source address that no host may use.
+/// A sender is one station (802.3, section 3.2.3).
 #[inline(always)]
-pub fn valid_source(packet: &Packet) -> Result<(), DropReason> {
-    if is_invalid_source(packet.family, &packet.source) {
+pub const fn valid_sender(packet: &Packet) -> Result<(), DropReason> {
+    if packet.source_mac[0] & 1 == 0 {
+        Ok(())
+    } else {
+        Err(DropReason::InvalidSource)
+    }
+}
+
+/// A source address that no host may use; or one that means something on its link only (RFC 3927, RFC 4291) to a destination
+/// that is not there, so that an answer would not find back.
+#[inline(always)]
+pub fn valid_source(packet: &Packet, place: &Place<'_>, destination: &Endpoint) -> Result<(), DropReason> {
+    let strays = is_link_local(packet.family, &packet.source) && !place.is_link_of(destination);
+    if strays || is_invalid_source(packet.family, &packet.source) {
         Err(DropReason::InvalidSource)
     } else {
         Ok(())
@@ -120,6 +140,12 @@ impl Place<'_> {
     #[inline(always)]
     fn is_home_of(&self, endpoint: &Endpoint) -> bool {
         self.uplink || endpoint.lan == self.id
+    }
+
+    /// Whether a frame to this address stays on the link, or ends at the gateway.
+    #[inline(always)]
+    pub(crate) fn is_link_of(&self, endpoint: &Endpoint) -> bool {
+        endpoint.lan == self.id || endpoint.zone == SELF_ZONE
     }
 
     #[inline(always)]
@@ -149,19 +175,28 @@ pub fn source(packet: &Packet, place: &Place<'_>, source: &Endpoint) -> Result<(
     }
 }
 
-/// An ARP sender must be who it says, in the Ethernet header and in the message: gratuitous announcements too.
-/// A probe (RFC 5227) speaks for nobody yet.
+/// Whether an ARP message is a probe (RFC 5227): it has no sender address, and speaks for the one that it asks for. Who
+/// hears a probe for the address that it is about to take does not take it.
 #[inline(always)]
-pub fn arp(packet: &Packet, place: &Place<'_>, sender: &Endpoint) -> Result<(), DropReason> {
-    let honest = packet.claimed_mac == packet.source_mac
-        && (packet.source[3] == 0 || (place.is_home_of(sender) && is_mac_of(sender, &packet.source_mac)));
+pub const fn is_probe(packet: &Packet) -> bool {
+    packet.source[3] == 0
+}
+
+/// An ARP sender must be who it says, in the Ethernet header and in the message: gratuitous announcements too.
+#[inline(always)]
+pub fn arp(packet: &Packet, place: &Place<'_>, speaker: &Endpoint) -> Result<(), DropReason> {
+    let honest =
+        packet.claimed_mac == packet.source_mac && place.is_home_of(speaker) && is_mac_of(speaker, &packet.source_mac);
     if honest { Ok(()) } else { Err(DropReason::ArpSpoof) }
 }
 
-/// Who a neighbour discovery message speaks for: the target of an advertisement, else the sender.
+/// Who a neighbour discovery message speaks for: the target of an advertisement, and of a solicitation without a sender
+/// (RFC 4862: who hears that somebody else wants its address does not take it); else the sender.
 #[inline(always)]
 pub const fn spoken_for(packet: &Packet) -> &Address {
-    if packet.icmp_type() == icmpv6::NEIGHBOUR_ADVERTISEMENT {
+    let [a, b, c, d] = packet.source;
+    let wants = packet.icmp_type() == icmpv6::NEIGHBOUR_SOLICITATION && (a | b | c | d) == 0;
+    if wants || packet.icmp_type() == icmpv6::NEIGHBOUR_ADVERTISEMENT {
         &packet.target
     } else {
         &packet.source
@@ -204,11 +239,12 @@ pub const fn is_redirect(packet: &Packet) -> bool {
     packet.protocol == protocol::ICMPV6 && packet.icmp_type() == icmpv6::REDIRECT
 }
 
-/// What only DHCP servers and relays send: from port 67 (RFC 2131), or 547 (RFC 8415).
+/// What only DHCP servers and relays send: from port 67 (RFC 2131), or 547 (RFC 8415); and to the ports of clients, which
+/// take an answer from any port.
 #[inline(always)]
 pub const fn is_dhcp_server_message(packet: &Packet) -> bool {
-    packet.protocol == protocol::UDP
-        && ((packet.family == 4 && packet.source_port == 67) || (packet.family == 6 && packet.source_port == 547))
+    let (server, client) = if packet.family == 4 { (67, 68) } else { (547, 546) };
+    packet.protocol == protocol::UDP && (packet.source_port == server || packet.destination_port == client)
 }
 
 /// A message of a declared DHCP server for IPv4, by which devices get their addresses.

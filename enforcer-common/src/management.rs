@@ -5,7 +5,7 @@
 
 use crate::abi::{ACCESSES, Access, Address};
 use crate::guard;
-use crate::packet::{Packet, ethertype};
+use crate::packet::{Fragment, Packet, ethertype};
 use crate::tables::Tables;
 
 /// Whether a frame with this outer VLAN is management access.
@@ -40,7 +40,9 @@ fn permits(access: &Access, outer: u16, packet: &Packet) -> bool {
     if guard::is_address_resolution(packet) {
         return packet.destination == access.gateway || packet.destination == solicited(&access.gateway);
     }
+    // The parts of a packet behind the first have no ports.
     packet.destination == access.gateway
+        && !matches!(packet.fragment, Fragment::Later)
         && packet.protocol == access.protocol
         && access.first_port <= packet.destination_port
         && packet.destination_port <= access.last_port

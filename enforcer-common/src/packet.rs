@@ -123,6 +123,8 @@ pub struct Packet {
     pub transport_length: u16,
     /// The hardware address that an ARP message or a neighbour discovery option gives for its sender; zero without.
     pub claimed_mac: [u8; 6],
+    /// It is a part, and not the last one.
+    pub more_fragments: bool,
     /// The address that a neighbour advertisement speaks for.
     pub target: Address,
 }
@@ -190,7 +192,7 @@ pub const fn link(lan: &Lan, family: u8, source: &Address, destination: &Address
 
 /// Link-local or unspecified: 169.254.0.0/16 (RFC 3927), `fe80::/10` (RFC 4291), 0.0.0.0 and `::`.
 #[inline(always)]
-const fn is_link_local(family: u8, address: &Address) -> bool {
+pub(crate) const fn is_link_local(family: u8, address: &Address) -> bool {
     let [a, b, c, d] = *address;
     if family == 4 {
         d >> 16 == 0xa9fe || d == 0

@@ -10,15 +10,16 @@ mod ipv6;
 mod transport;
 
 use crate::frame::Frame;
+use crate::options::Walk;
 use crate::packet::{Packet, ethertype};
 use crate::verdict::DropReason;
 
 /// Fills `packet`. On an error, it holds what was learnt before: with readable tags, at least the VLAN.
 #[inline(always)]
-pub fn parse<F: Frame + ?Sized>(frame: &F, packet: &mut Packet) -> Result<(), DropReason> {
+pub fn parse<F: Frame + ?Sized>(frame: &F, packet: &mut Packet, walk: &Walk) -> Result<(), DropReason> {
     let at = ethernet::parse(frame, packet)?;
     match packet.ethertype {
-        ethertype::IPV4 => ipv4::parse(frame, at, packet),
+        ethertype::IPV4 => ipv4::parse(frame, at, packet, walk),
         ethertype::IPV6 => ipv6::parse(frame, at, packet),
         ethertype::ARP => arp::parse(frame, at, packet),
         _ => Ok(()),

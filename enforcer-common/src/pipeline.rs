@@ -66,7 +66,8 @@ impl Decision {
     }
 
     /// Who pays for the frame, before a rule has permitted it.
-    const fn charge(&self) -> Charge {
+    #[inline(always)]
+    pub(crate) const fn charge(&self) -> Charge {
         Charge {
             rule: NO_RULE,
             source: self.source,
@@ -107,16 +108,6 @@ impl Progress {
             noted: DropReason::None,
             keys: Keys::EMPTY,
         }
-    }
-}
-
-impl Progress {
-    /// Forgets the last frame. Its keys stay: they are written before they are read.
-    #[inline(always)]
-    pub const fn begin(&mut self) {
-        self.decision = Decision::undecided();
-        self.monitored = false;
-        self.noted = DropReason::None;
     }
 }
 
@@ -164,6 +155,7 @@ fn stages<F: Frame + ?Sized, T: Tables>(
     let port = guard::port(tables, ifindex).ok_or(DropReason::UnknownPort)?;
     let port_monitored = port.flags & port_flags::MONITOR != 0;
     (progress.decision.port, progress.decision.peer) = (Some(port.slot), port.peer);
+    progress.keys.uplink = port.flags & port_flags::UPLINK != 0;
     let outer = guard::outer_vlan(port, packet);
     // Until a zone is known, the port's word counts.
     progress.monitored = port_monitored || (outer.is_ok() && port.flags & port_flags::PASS_UNDECLARED != 0);
@@ -183,7 +175,11 @@ fn stages<F: Frame + ?Sized, T: Tables>(
 
     // 2. Link guard: VLAN, control protocols, address resolution.
     progress.decision.stage = Stage::Link;
+    guard::valid_sender(packet)?;
     if let Some(bit) = guard::control_protocol(packet) {
+        if packet.tags != 0 && matches!(lan_id, Err(DropReason::VlanNotAllowed)) {
+            return Err(DropReason::VlanNotAllowed);
+        }
         return if port.control & bit != 0 {
             Ok(())
         } else {
@@ -202,10 +198,12 @@ fn stages<F: Frame + ?Sized, T: Tables>(
     let place = Place {
         id: lan_id,
         lan,
-        uplink: port.flags & port_flags::UPLINK != 0,
+        uplink: progress.keys.uplink,
     };
-    if guard::is_address_resolution(packet) {
-        resolution(tables, packet, &place, source, now, progress)?;
+    // Neighbour discovery to elsewhere is a matter of rules, like all that leaves the link.
+    if guard::is_address_resolution(packet) && (packet.family == 0 || place.is_link_of(destination)) {
+        let speaker = if guard::is_probe(packet) { destination } else { source };
+        resolution(tables, packet, &place, speaker, now, progress)?;
         if budget::of_group(packet, lan) == 0 {
             return Ok(());
         }
@@ -223,7 +221,7 @@ fn stages<F: Frame + ?Sized, T: Tables>(
 
     // 4. Source guard.
     progress.decision.stage = Stage::Source;
-    guard::valid_source(packet)?;
+    guard::valid_source(packet, &place, destination)?;
     progress.watch(lan, bits::SOURCE, || guard::source(packet, &place, source))?;
     if guard::is_dhcp_server_message(packet) {
         progress.watch(lan, bits::DHCP, || guard::dhcp(packet, &place, source))?;
@@ -250,14 +248,14 @@ fn stages<F: Frame + ?Sized, T: Tables>(
         source,
         destination,
         lan,
-        charge: progress.decision.charge(),
+        decision: &progress.decision,
         monitored,
         now,
     }
     .decide(&mut progress.keys);
-    progress.monitored |= ruling.monitored();
+    progress.monitored |= ruling.monitored;
     let decision = &mut progress.decision;
-    (decision.rule, decision.log, decision.stage) = (ruling.rule, ruling.log(), ruling.stage);
+    (decision.rule, decision.log, decision.stage) = (ruling.rule, ruling.log, ruling.stage);
     match ruling.refusal {
         DropReason::None => Ok(()),
         reason => Err(reason),
@@ -327,13 +325,13 @@ fn resolution<T: Tables>(
     tables: &T,
     packet: &Packet,
     place: &Place<'_>,
-    source: &Endpoint,
+    arp_speaker: &Endpoint,
     now: u64,
     progress: &mut Progress,
 ) -> Result<(), DropReason> {
     let lan = place.lan;
     if packet.ethertype == ethertype::ARP {
-        return progress.watch(lan, bits::ARP, || guard::arp(packet, place, source));
+        return progress.watch(lan, bits::ARP, || guard::arp(packet, place, arp_speaker));
     }
     if packet.icmp_type() == icmpv6::ROUTER_ADVERTISEMENT {
         return progress.watch(lan, bits::ROUTER, || guard::router(packet, place));

@@ -50,6 +50,16 @@ pub fn flow_key<F: Frame + ?Sized>(frame: &F, packet: &Packet, lan: &Lan, key: &
     Some(())
 }
 
+/// Who should have got the quoted packet, by the key of its flow: the end that the error is not sent to.
+#[inline(always)]
+pub fn receiver<'k>(packet: &Packet, key: &'k FlowKey) -> &'k Address {
+    if key.low == packet.destination {
+        &key.high
+    } else {
+        &key.low
+    }
+}
+
 /// The IP header of a quoted packet.
 struct Quoted {
     source: Address,

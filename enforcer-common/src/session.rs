@@ -7,13 +7,16 @@
 mod flows;
 mod ruling;
 
-use crate::abi::{DEFAULT_RULE, Endpoint, FlowKey, FragmentKey, FragmentRecord, Lan, mode, settings_flags};
+use crate::abi::{
+    Address, DEFAULT_RULE, Endpoint, FlowKey, FragmentKey, FragmentRecord, Lan, NO_LAN, mode, settings_flags,
+};
 use crate::budget::{self, Charge};
 use crate::classify::{self, Service};
 use crate::concurrency::Activity;
 use crate::conntrack;
 use crate::frame::Frame;
 use crate::packet::{Fragment, Packet, Ports, protocol, tcp_flags};
+use crate::pipeline::Decision;
 use crate::tables::Tables;
 use crate::verdict::{DropReason, Stage};
 use crate::{concurrency, fragment, quote};
@@ -28,24 +31,27 @@ pub(crate) struct Session<'a, F: ?Sized, T> {
     pub(crate) source: &'a Endpoint,
     pub(crate) destination: &'a Endpoint,
     pub(crate) lan: &'a Lan,
-    /// Who pays for the frame if it passes.
-    pub(crate) charge: Charge,
+    /// What has been decided so far: who the ends are, and so who pays for the frame if it passes.
+    pub(crate) decision: &'a Decision,
     /// Refused frames pass: keep flows for them too, so that answers are told from new sessions.
     pub(crate) monitored: bool,
     pub(crate) now: u64,
 }
 
-/// The keys of a frame. The caller owns them: the kernel program has no room for them on its stack.
+/// The keys of a frame, and where they are from. The caller owns them: the kernel program has no room for them on its stack.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Keys {
     flow: FlowKey,
     fragment: FragmentKey,
+    /// By the uplink of an inline pair, where senders of every VLAN come from.
+    pub(crate) uplink: bool,
 }
 
 impl Keys {
     pub(crate) const EMPTY: Self = Self {
         flow: FlowKey::EMPTY,
         fragment: FragmentKey::EMPTY,
+        uplink: false,
     };
 }
 
@@ -56,7 +62,7 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
         let (mut ruling, effect) = if matches!(self.packet.fragment, Fragment::Later) {
             (self.follow(&mut keys.fragment), Effect::NOTHING)
         } else {
-            self.whole(&mut keys.flow)
+            self.whole(keys)
         };
         if ruling.permits() && self.has_small_mss() {
             ruling = ruling.refused_for(DropReason::SmallMss).at(Stage::Budget);
@@ -67,10 +73,10 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
             let (activity, count) = self.activity(&effect, ruling);
             let charge = Charge {
                 rule: ruling.rule,
-                answers: ruling.answers(),
+                answers: ruling.answers,
                 opens: effect.opens,
                 activity,
-                ..self.charge
+                ..self.decision.charge()
             };
             match self.tables.spend(self.packet, charge, self.now) {
                 DropReason::None => counted = count,
@@ -97,7 +103,7 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
     /// What is refused passes all the same.
     #[inline(always)]
     const fn lets_pass(&self, ruling: Ruling) -> bool {
-        self.monitored || ruling.monitored()
+        self.monitored || ruling.monitored
     }
 
     /// A SYN that would make the destination send in smaller segments than it should (CVE-2019-11479).
@@ -116,7 +122,7 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
     #[inline(always)]
     fn activity(&self, effect: &Effect<T::FlowRef>, ruling: Ruling) -> (Activity, u32) {
         match &effect.flow {
-            Some(flow) if !ruling.answers() => {
+            Some(flow) if !ruling.answers => {
                 let after = conntrack::next(state_of(flow), flow.direction(effect.source_low), self.packet);
                 concurrency::of_frame(flow, after, self.now)
             }
@@ -135,16 +141,16 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
 
     /// Decides a packet with all its headers.
     #[inline(always)]
-    fn whole(&self, key: &mut FlowKey) -> (Ruling, Effect<T::FlowRef>) {
+    fn whole(&self, keys: &mut Keys) -> (Ruling, Effect<T::FlowRef>) {
         let forward = self.forward(self.packet.ports());
         if !forward.permits() && quote::is_error(self.packet) {
-            return (self.related(key).unwrap_or(forward), Effect::NOTHING);
+            return (self.related(keys).unwrap_or(forward), Effect::NOTHING);
         }
         let stateless = self.tables.flags() & settings_flags::FLOWS == 0;
         // Without flows nothing tells an answer from a new session, so the rules of the other direction do not matter.
         let hopeless = || {
             let backward = self.backward(self.packet.ports());
-            stateless || !(backward.permits() || backward.monitored())
+            stateless || !(backward.permits() || backward.monitored)
         };
         if !forward.permits() && !self.lets_pass(forward) && hopeless() {
             return (forward, Effect::NOTHING);
@@ -155,8 +161,8 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
         if stateless {
             return (forward, Effect::NOTHING);
         }
-        match conntrack::key(self.packet, self.lan, key) {
-            Some(source_low) => self.track(key, source_low, forward),
+        match conntrack::key(self.packet, self.lan, &mut keys.flow) {
+            Some(source_low) => self.track(&keys.flow, source_low, forward),
             None => (forward, Effect::NOTHING),
         }
     }
@@ -201,7 +207,7 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
             source_port: self.packet.source_port,
             destination_port: self.packet.destination_port,
             refusal: ruling.refusal as u8,
-            answers: u8::from(ruling.answers()),
+            answers: u8::from(ruling.answers),
             protocol: self.packet.protocol.into(),
             reserved: 0,
         };
@@ -212,14 +218,25 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
     /// An ICMP error passes when the flow that it quotes is permitted by this generation. Right after a swap, a flow
     /// waits for its next frame to be decided anew; an error that comes first is refused, and sent again.
     #[inline(always)]
-    fn related(&self, key: &mut FlowKey) -> Option<Ruling> {
-        quote::flow_key(self.frame, self.packet, self.lan, key)?;
-        let (_, flow) = self.find(key)?;
+    fn related(&self, keys: &mut Keys) -> Option<Ruling> {
+        quote::flow_key(self.frame, self.packet, self.lan, &mut keys.flow)?;
+        if !keys.uplink && !self.is_beyond(quote::receiver(self.packet, &keys.flow)) {
+            return None;
+        }
+        let (_, flow) = self.find(&keys.flow)?;
         if flow.generation.get() != self.tables.generation() {
             return None;
         }
         let refusal = DropReason::from_code(flow.refusal.get())?;
         Some(self.settled(flow.rule.get(), refusal).in_flow(true))
+    }
+
+    /// Whether the way to `receiver` leads over the VLAN that the frame came by: a router or the receiver itself reports an
+    /// error from there. Elsewhere it is forged (RFC 5927). Where an address lives that no zone declares, nobody knows.
+    #[inline(always)]
+    fn is_beyond(&self, receiver: &Address) -> bool {
+        let home = self.tables.home(self.lan, self.packet.family, receiver);
+        home == NO_LAN || home == self.decision.lan
     }
 
     /// What an earlier frame of this generation was told by `told`; or when that rule has ended meanwhile, what stands behind
@@ -233,9 +250,11 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
         if rule != told {
             return ruling;
         }
-        match refusal {
-            DropReason::DeniedByRule | DropReason::RuleLimit => Ruling { refusal, ..ruling },
-            _ => ruling.refused_for(refusal),
+        let by_rule = matches!(refusal, DropReason::DeniedByRule | DropReason::RuleLimit);
+        Ruling {
+            refusal,
+            monitored: by_rule && ruling.monitored,
+            ..ruling
         }
     }
 

@@ -67,6 +67,8 @@ pub trait Tables {
     /// [`classify::bound`](crate::classify::bound) on these tables, which an implementation may put into a function of its
     /// own.
     fn bound(&self, realm: u16, family: u8, address: &Address, now: u64) -> u32;
+    /// [`classify::home`](crate::classify::home) on these tables, likewise.
+    fn home(&self, lan: &Lan, family: u8, address: &Address) -> u16;
     /// The block of profiles for a source identity and 256 destination identities.
     fn row(&self, index: u32) -> Option<u32>;
     /// A block of profiles.

@@ -121,9 +121,9 @@ drop_reasons! {
     TruncatedArp = 4, "truncated-arp", "The frame ends inside the ARP message.";
     MalformedArp = 5, "malformed-arp", "An ARP message that is not IPv4 over Ethernet, or neither request nor reply.";
     TruncatedIpv4 = 6, "truncated-ipv4", "The frame ends inside the IPv4 packet.";
-    MalformedIpv4 = 7, "malformed-ipv4", "IPv4 version, header length and total length contradict each other.";
+    MalformedIpv4 = 7, "malformed-ipv4", "IPv4 version, header length, total length and options contradict each other, or a fragment that no packet has room for.";
     TruncatedIpv6 = 8, "truncated-ipv6", "The frame ends inside the IPv6 packet.";
-    MalformedIpv6 = 9, "malformed-ipv6", "The IPv6 version or the length of an extension header contradicts the packet.";
+    MalformedIpv6 = 9, "malformed-ipv6", "The IPv6 version or the length of an extension header contradicts the packet, or a fragment that no packet has room for.";
     TooManyExtensions = 10, "too-many-extensions", "More IPv6 extension headers than the parser follows.";
     TruncatedTransport = 11, "truncated-transport", "The packet ends inside the TCP, UDP or ICMP header.";
     MalformedTransport = 12, "malformed-transport", "A TCP or UDP header whose length field contradicts the packet.";
@@ -133,12 +133,12 @@ drop_reasons! {
     VlanNotAllowed = 16, "vlan-not-allowed", "The VLAN is not allowed on this port.";
     VlanUndeclared = 17, "vlan-undeclared", "No zone declares this VLAN.";
     ControlProtocol = 18, "control-protocol", "A link-local control protocol that the port's list leaves out.";
-    InvalidSource = 19, "invalid-source", "A source address that no host may use: multicast, broadcast or loopback.";
+    InvalidSource = 19, "invalid-source", "A source address that no host may use: multicast, broadcast or loopback; or one of the link, to elsewhere.";
     SourceNotInVlan = 20, "source-not-in-vlan", "The source address does not belong to the VLAN that it came from.";
     SourceMacMismatch = 21, "source-mac-mismatch", "The source address belongs to a device with another MAC address.";
     DefaultDeny = 22, "default-deny", "No rule permits this pair and service.";
     DeniedByRule = 23, "denied-by-rule", "A rule denies this pair and service.";
-    TcpFlags = 24, "tcp-flags", "A TCP segment whose flags contradict each other: none at all, or SYN with FIN or RST.";
+    TcpFlags = 24, "tcp-flags", "A TCP segment whose flags contradict each other: neither SYN, ACK nor RST, or SYN with FIN or RST.";
     TableMiss = 25, "table-miss", "A policy table has no entry where it must have one: a defect, please report it.";
     TinyFragment = 26, "tiny-fragment", "A first fragment too short for its transport header, which would hide the ports.";
     OverlappingFragment = 27, "overlapping-fragment", "A later fragment that reaches into the first one.";
@@ -152,6 +152,7 @@ drop_reasons! {
     GroupLimit = 35, "group-limit", "The VLAN has had its broadcasts and multicasts.";
     NoSession = 36, "no-session", "The middle of a TCP session that is not known, in a zone that wants to see sessions begin.";
     SmallMss = 37, "small-mss", "A TCP SYN that announces a smaller MSS than the destination allows, or options that hide it.";
+    SourceRoute = 38, "source-route", "A packet that names stations to be passed on by, behind the one that it is sent to.";
 }
 
 impl DropReason {

@@ -75,6 +75,12 @@ fn bound(realm: u16, family: u8, address: &Address, now: u64) -> u32 {
     classify::bound(&KernelTables, realm, family, address, now)
 }
 
+/// Likewise, for the walk through the trie.
+#[inline(never)]
+fn home(lan: &Lan, family: u8, address: &Address) -> u16 {
+    classify::home(&KernelTables, lan, family, address)
+}
+
 /// The drop reason that a global function returned. The compiler has looked inside and knows that it is one; the
 /// verifier has not, and wants to see the bound checked.
 #[inline(always)]
@@ -160,7 +166,7 @@ impl Tables for KernelTables {
     }
     #[inline(always)]
     fn access(&self, index: u32) -> Option<&Access> {
-        Some(maps::ACCESSES.at(index))
+        maps::ACCESSES.get(index)
     }
     #[inline(always)]
     fn vlans(&self, index: u32) -> Option<&VlanTable> {
@@ -192,6 +198,10 @@ impl Tables for KernelTables {
         bound(realm, family, address, now)
     }
     #[inline(always)]
+    fn home(&self, lan: &Lan, family: u8, address: &Address) -> u16 {
+        home(lan, family, address)
+    }
+    #[inline(always)]
     fn dynamic(&self, device: u32) -> Option<u32> {
         maps::DYNAMIC.get(device).copied()
     }
@@ -221,7 +231,7 @@ impl Tables for KernelTables {
     }
     #[inline(always)]
     fn rule(&self, index: u32) -> Option<&Rule> {
-        Some(maps::RULES.at(index))
+        maps::RULES.get(index)
     }
 
     #[inline(always)]
@@ -247,7 +257,7 @@ impl Tables for KernelTables {
     }
     #[inline(always)]
     fn budget(&self, index: u32) -> Option<&Budget> {
-        Some(maps::BUDGETS.at(index))
+        maps::BUDGETS.get(index)
     }
     #[inline(always)]
     fn bucket(&self, key: &BucketKey) -> Option<&'static Bucket> {

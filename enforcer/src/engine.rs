@@ -209,6 +209,9 @@ impl Tables for Engine {
     fn bound(&self, realm: u16, family: u8, address: &Address, now: u64) -> u32 {
         classify::bound(self, realm, family, address, now)
     }
+    fn home(&self, lan: &Lan, family: u8, address: &Address) -> u16 {
+        classify::home(self, lan, family, address)
+    }
     fn dynamic(&self, device: u32) -> Option<u32> {
         let device = self.tables.dynamic.get(device as usize);
         Some(device.map_or(0, |device| device.endpoint))

@@ -18,8 +18,8 @@ use enforcer::engine::Engine;
 use enforcer::kernel::ports;
 use enforcer::policy::{self, TableSet};
 use enforcer_common::abi::{Event, NO_RULE};
+use enforcer_common::frame::Frame as _;
 use enforcer_common::packet::{Fragment, Packet};
-use enforcer_common::parse::parse as parse_frame;
 use enforcer_common::verdict::{DropReason, Stage, Verdict};
 
 pub use mutate::mutated;
@@ -78,7 +78,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The parser believes nothing that the frame does not hold.
 pub fn parse(octets: &[u8]) {
     let mut packet = Packet::default();
-    let outcome = parse_frame(octets, &mut packet);
+    let outcome = octets.parse(&mut packet);
     assert_eq!(packet.length as usize, octets.len());
     assert!(packet.tags <= 2 && packet.outer_vlan < 4096 && packet.inner_vlan < 4096);
     if outcome.is_ok() && packet.family != 0 {

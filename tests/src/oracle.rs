@@ -157,7 +157,15 @@ impl<'p> Oracle<'p> {
         parse::outcome(sent)?;
 
         way.stage = Stage::Link;
-        if let Content::Control(kind) = sent.content {
+        if sent.source_mac[0] & 1 == 1 {
+            return Err(DropReason::InvalidSource);
+        }
+        if let Content::Control(kind) = sent.content
+            && stays_on_link(kind, sent.destination_mac)
+        {
+            if !sent.tags.is_empty() && matches!(place, Err(DropReason::VlanNotAllowed)) {
+                return Err(DropReason::VlanNotAllowed);
+            }
             return if port.control & bit_of(kind) == 0 {
                 Err(DropReason::ControlProtocol)
             } else {
@@ -167,10 +175,10 @@ impl<'p> Oracle<'p> {
         let place = place?;
         let (guard, finding) = match &sent.content {
             Content::Arp(arp) => (place.guards().arp, guard::arp(&place, arp, sent.source_mac)),
-            Content::Ip(ip) if guard::is_router_advertisement(ip) => {
+            Content::Ip(ip) if guard::is_router_advertisement(&place, ip) => {
                 (place.guards().router, guard::router(&place, sent.source_mac))
             }
-            Content::Ip(ip) if guard::is_neighbour_discovery(ip) => {
+            Content::Ip(ip) if guard::is_neighbour_discovery(&place, ip) => {
                 let finding = guard::neighbour(&place, ip, sent.source_mac);
                 (place.guards().neighbour, finding)
             }
@@ -205,7 +213,7 @@ impl<'p> Oracle<'p> {
         way.stage = Stage::Source;
         let source = place.resident(ip.source);
         let destination = place.resident(ip.destination);
-        guard::source_is_possible(ip.source)?;
+        guard::source_is_possible(place, ip.source, ip.destination)?;
         way.watch(place.guards().source, guard::source(place, ip.source, sent.source_mac))?;
         if guard::is_dhcp_server_message(ip) {
             way.watch(place.guards().dhcp, guard::dhcp(place, ip.source, sent.source_mac))?;
@@ -251,6 +259,15 @@ impl<'p> Oracle<'p> {
 /// To a group of stations.
 fn is_to_group(sent: &Sent) -> bool {
     sent.destination_mac[0] & 1 == 1
+}
+
+/// Whether a control protocol goes to a group that bridges keep to their link.
+fn stays_on_link(kind: Control, to: [u8; 6]) -> bool {
+    match kind {
+        // These have their groups by themselves.
+        Control::SpanningTree | Control::PerVlanSpanningTree => true,
+        Control::Lldp | Control::Slow | Control::Eapol => to[..5] == [0x01, 0x80, 0xc2, 0, 0] && to[5] < 16,
+    }
 }
 
 fn bit_of(kind: Control) -> u16 {

@@ -3,6 +3,7 @@
 //! The list is data: the userspace engine and the kernel program are both held to it, under the policy in
 //! `fixtures/shapes`. A case is a sequence of frames on flows of its own, so cases do not disturb each other.
 
+mod attacks;
 mod budgets;
 mod found;
 mod fragments;
@@ -192,6 +193,7 @@ pub fn all() -> Vec<Case> {
         sessions::cases(),
         icmp::cases(),
         found::cases(),
+        attacks::cases(),
         words::cases(),
     ]
     .concat()

@@ -2,6 +2,7 @@
 
 use super::{be16, reaches, transport};
 use crate::frame::Frame;
+use crate::options::{self, Walk};
 use crate::packet::{Fragment, Packet};
 use crate::verdict::DropReason;
 
@@ -9,7 +10,7 @@ use crate::verdict::DropReason;
 const HEADER: u32 = 20;
 
 #[inline(always)]
-pub(super) fn parse<F: Frame + ?Sized>(frame: &F, at: u32, packet: &mut Packet) -> Result<(), DropReason> {
+pub(super) fn parse<F: Frame + ?Sized>(frame: &F, at: u32, packet: &mut Packet, walk: &Walk) -> Result<(), DropReason> {
     let header = frame.read::<20>(at).ok_or(DropReason::TruncatedIpv4)?;
     let header_length = u32::from(header[0] & 0x0f) * 4;
     let total_length = u32::from(be16(header[2], header[3]));
@@ -32,6 +33,11 @@ pub(super) fn parse<F: Frame + ?Sized>(frame: &F, at: u32, packet: &mut Packet) 
     };
     // The field counts units of eight octets; 13 bits of them fill 16 bits.
     packet.fragment_offset = (fragment & 0x1fff) << 3;
+    packet.more_fragments = fragment & 0x2000 != 0;
     packet.fragment_id = u32::from(be16(header[4], header[5]));
-    transport::parse(frame, at + header_length, total_length - header_length, packet)
+    transport::parse(frame, at + header_length, total_length - header_length, packet)?;
+    if header_length == HEADER {
+        return Ok(());
+    }
+    options::ipv4(frame, at + HEADER, at + header_length, walk)
 }

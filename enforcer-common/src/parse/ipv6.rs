@@ -50,6 +50,7 @@ pub(super) fn parse<F: Frame + ?Sized>(frame: &F, at: u32, packet: &mut Packet) 
 /// Follows the chain of extension headers to the transport header.
 #[inline(always)]
 fn extensions<F: Frame + ?Sized>(frame: &F, mut at: u32, mut left: u32, packet: &mut Packet) -> Result<(), DropReason> {
+    let mut in_parts = false;
     for _ in 0..MAX_EXTENSIONS {
         if !is_extension(packet.protocol) {
             return transport::parse(frame, at, left, packet);
@@ -60,6 +61,11 @@ fn extensions<F: Frame + ?Sized>(frame: &F, mut at: u32, mut left: u32, packet: 
         let header = frame.read::<8>(at).ok_or(DropReason::TruncatedIpv6)?;
         let length = match packet.protocol {
             extension::FRAGMENT => {
+                // RFC 8200, section 4.1: one at most. Receivers would follow the first one, and this parser the last.
+                if in_parts {
+                    return Err(DropReason::MalformedIpv6);
+                }
+                in_parts = true;
                 let offset_and_more = be16(header[2], header[3]);
                 packet.fragment = match (offset_and_more & 0xfff8, offset_and_more & 1) {
                     // An atomic fragment (RFC 6946) is a whole packet.
@@ -68,9 +74,12 @@ fn extensions<F: Frame + ?Sized>(frame: &F, mut at: u32, mut left: u32, packet: 
                     _ => Fragment::Later,
                 };
                 packet.fragment_offset = offset_and_more & 0xfff8;
+                packet.more_fragments = offset_and_more & 1 != 0;
                 packet.fragment_id = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
                 8
             }
+            // RFC 5095: with stations left to visit, whatever the type, it goes on to where no rule was asked about.
+            extension::ROUTING if header[3] != 0 => return Err(DropReason::SourceRoute),
             // RFC 4302: in units of 4 octets, minus 2.
             extension::AUTHENTICATION => (u32::from(header[1]) + 2) * 4,
             _ => (u32::from(header[1]) + 1) * 8,

@@ -10,16 +10,33 @@ use crate::verdict::DropReason;
 pub(super) fn parse<F: Frame + ?Sized>(frame: &F, at: u32, left: u32, packet: &mut Packet) -> Result<(), DropReason> {
     packet.transport_at = at as u16;
     packet.transport_length = left as u16;
-    if matches!(packet.fragment, Fragment::Later) {
-        return Ok(());
-    }
-    match header_of(frame, at, left, packet) {
+    let header = if matches!(packet.fragment, Fragment::Later) {
+        // What it starts with is no header.
+        Ok(())
+    } else {
+        header_of(frame, at, left, packet)
+    };
+    match header {
         // RFC 1858, RFC 7112: ports that hide in a later fragment are a way around the rules.
         Err(DropReason::TruncatedTransport) if matches!(packet.fragment, Fragment::First) => {
             Err(DropReason::TinyFragment)
         }
+        Ok(()) if is_impossible(packet) => Err(if packet.family == 4 {
+            DropReason::MalformedIpv4
+        } else {
+            DropReason::MalformedIpv6
+        }),
         outcome => outcome,
     }
+}
+
+/// A part that ends behind the longest packet (the "ping of death"), or that leaves a gap because all but the last have a
+/// length in units of eight octets (RFC 791, RFC 8200 section 4.5). Receivers have crashed over both.
+#[inline(always)]
+const fn is_impossible(packet: &Packet) -> bool {
+    let header = if packet.family == 4 { 20 } else { 0 };
+    let end = header + packet.fragment_offset as u32 + packet.transport_length as u32;
+    end > u16::MAX as u32 || (packet.more_fragments && !packet.transport_length.is_multiple_of(8))
 }
 
 #[inline(always)]

@@ -54,8 +54,12 @@ type Cell = ([u32; 2], [Gate; 2]);
 /// of receivers.
 type Place = (Difference, (Zones, bool), (Zones, bool), bool, u32);
 
-/// Senders that only their identities tell apart, blocks of profiles, and a group of receivers, between which nothing differs.
-type Quiet = HashSet<([Standing; 2], [u32; 2], usize)>;
+/// Senders that only their identities tell apart and whether they are link-scoped, blocks of profiles, and a group of receivers,
+/// between which nothing differs.
+type Quiet = HashSet<([Standing; 2], bool, [u32; 2], usize)>;
+
+/// The VLAN of a site, before and after.
+type Lans = [Option<u16>; 2];
 
 impl<'s, 'p> Walk<'s, 'p> {
     pub(super) fn new(sides: &'s [Side<'p>; 2], services: &'s Services) -> Self {
@@ -76,7 +80,7 @@ impl<'s, 'p> Walk<'s, 'p> {
             let groups = groups(receivers);
             let mut quiet = Quiet::new();
             for (sender, (key, _)) in site.senders.iter().enumerate() {
-                for ((difference, zones), reached) in self.of_sender(key, receivers, &groups, &mut quiet) {
+                for ((difference, zones), reached) in self.of_sender(key, site.lans, receivers, &groups, &mut quiet) {
                     let reached = lists.number(&reached);
                     let link = receivers.first().is_some_and(|(key, _)| key.link);
                     let block = (difference, (key.zones, key.link), (zones, link), key.six, reached);
@@ -107,6 +111,7 @@ impl<'s, 'p> Walk<'s, 'p> {
     fn of_sender(
         &mut self,
         sender: &SenderKey,
+        lans: Lans,
         receivers: &Classes<ReceiverKey>,
         groups: &[Range<usize>],
         quiet: &mut Quiet,
@@ -118,14 +123,19 @@ impl<'s, 'p> Walk<'s, 'p> {
                 continue;
             }
             let blocks = [0, 1].map(|side| self.block(side, sender.standings[side], first.identities[side]));
-            let place = (sender.standings.map(Standing::without_identity), blocks, number);
+            let place = (
+                sender.standings.map(Standing::without_identity),
+                sender.link,
+                blocks,
+                number,
+            );
             if quiet.contains(&place) {
                 continue;
             }
             let mut differs = false;
             for at in group.clone() {
                 let receiver = &receivers[at].0;
-                let differences = self.of_pair(sender, receiver);
+                let differences = self.of_pair(sender, lans, receiver);
                 differs |= !differences.is_empty();
                 for difference in differences.iter() {
                     let entry = found.entry((*difference, receiver.zones)).or_default();
@@ -147,8 +157,11 @@ impl<'s, 'p> Walk<'s, 'p> {
         block.map_or(u32::MAX, |block| block)
     }
 
-    fn of_pair(&mut self, sender: &SenderKey, receiver: &ReceiverKey) -> Rc<Vec<Difference>> {
-        let gates = [0, 1].map(|side| sender.standings[side].gate(receiver.modes[side]));
+    fn of_pair(&mut self, sender: &SenderKey, lans: Lans, receiver: &ReceiverKey) -> Rc<Vec<Difference>> {
+        let gates = [0, 1].map(|side| {
+            let strays = sender.link && !receiver.is_of_link(side, lans[side]);
+            sender.standings[side].gate(receiver.modes[side], strays)
+        });
         let profiles = [0, 1].map(|side| {
             let source = sender.standings[side].source();
             source.map_or(0, |source| self.sides[side].profile(source, receiver.identities[side]))

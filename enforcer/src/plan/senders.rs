@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
-use enforcer_common::abi::{SELF_ZONE, UNKNOWN_ZONE, guard, guard_mode, mode};
+use enforcer_common::abi::{NO_LAN, SELF_ZONE, UNKNOWN_ZONE, guard, guard_mode, mode};
 use enforcer_common::classify::is_invalid_source;
 
 use super::atoms::{self, Atom, Leases};
@@ -29,11 +29,11 @@ pub(super) enum Standing {
 }
 
 impl Standing {
-    /// What stands between the sender and its rule towards a receiver whose zone has this mode.
-    pub(super) fn gate(self, receiver_mode: u32) -> Gate {
+    /// What stands between the sender and its rule towards a receiver whose zone has this mode. `strays`: it may not send there.
+    pub(super) fn gate(self, receiver_mode: u32, strays: bool) -> Gate {
         match self {
             Self::Nowhere => Gate::Closed { monitored: false },
-            Self::On { lan_mode, guard, .. } if guard == guard_mode::ENFORCE => Gate::Closed {
+            Self::On { lan_mode, guard, .. } if strays || guard == guard_mode::ENFORCE => Gate::Closed {
                 monitored: is_monitor(lan_mode | receiver_mode),
             },
             Self::On {
@@ -98,10 +98,17 @@ pub(super) struct ReceiverKey {
     pub(super) identities: [u32; 2],
     pub(super) modes: [u32; 2],
     pub(super) zones: Zones,
+    /// Where they live.
+    lans: [u16; 2],
     pub(super) link: bool,
 }
 
 impl ReceiverKey {
+    /// Whether what is sent to them stays on this VLAN of one of the policies, or ends at the gateway.
+    pub(super) fn is_of_link(&self, side: usize, lan: Option<u16>) -> bool {
+        self.link || self.zones[side] == SELF_ZONE || Some(self.lans[side]) == lan
+    }
+
     /// Receivers with equal groups are in the same blocks of the tables.
     pub(super) fn group(&self) -> ([u32; 2], bool) {
         (self.blocks, self.six)
@@ -350,6 +357,7 @@ impl<'p> Builder<'_, 'p> {
                 identities,
                 modes: ends.map(|end| end.map_or(0, |end| end.mode)),
                 zones: self.zones(atom.endpoints),
+                lans: ends.map(|end| end.map_or(NO_LAN, |end| end.lan)),
                 link,
                 six: atom.address.is_ipv6(),
             };

@@ -11,11 +11,16 @@ use crate::packet::Mac;
 /// Neighbour discovery messages (RFC 4861).
 const ROUTER_SOLICITATION: u8 = 133;
 const ROUTER_ADVERTISEMENT: u8 = 134;
+const NEIGHBOUR_SOLICITATION: u8 = 135;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 const REDIRECT: u8 = 137;
 
-/// No host sends from loopback, multicast, broadcast, or IPv4 in IPv6 clothes.
-pub(super) fn source_is_possible(address: IpAddr) -> Result<(), DropReason> {
+/// No host sends from loopback, multicast, broadcast, or IPv4 in IPv6 clothes; nor from an address that every VLAN has to
+/// where that does not mean it.
+pub(super) fn source_is_possible(place: &Place<'_>, address: IpAddr, to: IpAddr) -> Result<(), DropReason> {
+    if place.only_here(address).is_some() && !place.is_link_of(to) {
+        return Err(DropReason::InvalidSource);
+    }
     let mapped = matches!(address, IpAddr::V6(six) if six.to_ipv4_mapped().is_some());
     if address.is_loopback() || is_group(address) || mapped {
         Err(DropReason::InvalidSource)
@@ -35,10 +40,11 @@ pub(super) fn source(place: &Place<'_>, address: IpAddr, mac: Mac) -> Result<(),
     }
 }
 
-/// What DHCP servers and relays send: from port 67, or 547 over IPv6.
+/// What DHCP servers and relays send: from port 67 or to port 68, or from 547 or to 546 over IPv6.
 pub(super) fn is_dhcp_server_message(ip: &Ip) -> bool {
-    let port = if ip.source.is_ipv4() { 67 } else { 547 };
-    ip.has_transport() && matches!(ip.transport, Transport::Udp { source, .. } if source == port)
+    let (server, client) = if ip.source.is_ipv4() { (67, 68) } else { (547, 546) };
+    ip.has_transport()
+        && matches!(ip.transport, Transport::Udp { source, destination } if source == server || destination == client)
 }
 
 /// From a device with that role; over IPv6 from a router of the VLAN too.
@@ -56,8 +62,8 @@ pub(super) fn is_redirect(ip: &Ip) -> bool {
 }
 
 /// A router advertisement, from this link.
-pub(super) fn is_router_advertisement(ip: &Ip) -> bool {
-    is_neighbour_discovery(ip) && ip.icmp6_type() == Some(ROUTER_ADVERTISEMENT)
+pub(super) fn is_router_advertisement(place: &Place<'_>, ip: &Ip) -> bool {
+    is_neighbour_discovery(place, ip) && ip.icmp6_type() == Some(ROUTER_ADVERTISEMENT)
 }
 
 /// From a router of the VLAN.
@@ -69,18 +75,22 @@ pub(super) fn router(place: &Place<'_>, mac: Mac) -> Result<(), DropReason> {
     }
 }
 
-/// RFC 4861: from router solicitation to neighbour advertisement, from this link.
-pub(super) fn is_neighbour_discovery(ip: &Ip) -> bool {
+/// RFC 4861: from router solicitation to neighbour advertisement, from this link and for it.
+pub(super) fn is_neighbour_discovery(place: &Place<'_>, ip: &Ip) -> bool {
     let kinds = ROUTER_SOLICITATION..=NEIGHBOUR_ADVERTISEMENT;
-    ip.hops == 255 && ip.icmp6_type().is_some_and(|kind| kinds.contains(&kind))
+    ip.hops == 255 && place.is_link_of(ip.destination) && ip.icmp6_type().is_some_and(|kind| kinds.contains(&kind))
 }
 
 /// The same sender inside and outside, at home here, with the declared hardware address. A probe (RFC 5227) speaks
-/// for nobody yet.
+/// for the address that it asks for.
 pub(super) fn arp(place: &Place<'_>, arp: &Arp, mac: Mac) -> Result<(), DropReason> {
     let (claimed, address) = arp.sender;
-    let probe = address.is_unspecified();
-    if claimed == mac && (probe || (place.is_home_of(address.into()) && place.allows_mac(address.into(), mac))) {
+    let speaks_for = if address.is_unspecified() {
+        arp.target.1
+    } else {
+        address
+    };
+    if claimed == mac && place.is_home_of(speaks_for.into()) && place.allows_mac(speaks_for.into(), mac) {
         Ok(())
     } else {
         Err(DropReason::ArpSpoof)
@@ -96,7 +106,8 @@ pub(super) fn neighbour(place: &Place<'_>, ip: &Ip, mac: Mac) -> Result<(), Drop
         About::Neighbour(neighbour) => (neighbour.target, &neighbour.options[..]),
         About::Nothing | About::Quote(_) => (Ipv6Addr::UNSPECIFIED, &[][..]),
     };
-    let speaks_for: IpAddr = if *kind == NEIGHBOUR_ADVERTISEMENT {
+    let wants = *kind == NEIGHBOUR_SOLICITATION && ip.source.is_unspecified();
+    let speaks_for: IpAddr = if wants || *kind == NEIGHBOUR_ADVERTISEMENT {
         target.into()
     } else {
         ip.source

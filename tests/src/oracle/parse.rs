@@ -44,12 +44,24 @@ fn packet(ip: &Ip, damage: Damage) -> Result<(), DropReason> {
         }
         Damage::Version => return of_family(DropReason::MalformedIpv4, DropReason::MalformedIpv6),
         Damage::ExtensionLength => return Err(DropReason::MalformedIpv6),
+        Damage::SourceRoute if six => return Err(DropReason::SourceRoute),
         _ => {}
     }
     let fragment_header = usize::from(ip.part != Part::Whole);
     if six && ip.extensions + fragment_header > EXTENSIONS {
         return Err(DropReason::TooManyExtensions);
     }
+    transport(ip, damage)?;
+    if ip.is_impossible() {
+        return of_family(DropReason::MalformedIpv4, DropReason::MalformedIpv6);
+    }
+    if damage == Damage::SourceRoute {
+        return Err(DropReason::SourceRoute);
+    }
+    Ok(())
+}
+
+fn transport(ip: &Ip, damage: Damage) -> Result<(), DropReason> {
     if !ip.has_transport() {
         return Ok(());
     }
@@ -61,7 +73,11 @@ fn packet(ip: &Ip, damage: Damage) -> Result<(), DropReason> {
         _ => {}
     }
     // Each family has its own ICMP.
-    let foreign = if six { protocol::ICMP } else { protocol::ICMPV6 };
+    let foreign = if ip.source.is_ipv6() {
+        protocol::ICMP
+    } else {
+        protocol::ICMPV6
+    };
     match ip.transport {
         Transport::Other(number) if number == foreign => Err(DropReason::MalformedTransport),
         _ => Ok(()),

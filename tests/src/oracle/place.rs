@@ -134,6 +134,12 @@ impl<'p> Place<'p> {
         self.resident(address).vlan == Some(self.vlan)
     }
 
+    /// Whether what is sent to an address stays on this VLAN, or ends at the gateway.
+    pub(super) fn is_link_of(&self, address: IpAddr) -> bool {
+        let resident = self.resident(address);
+        resident.vlan == Some(self.vlan) || resident.zone == SELF
+    }
+
     /// The hardware address that the device of an address declares.
     fn declared_mac(&self, address: IpAddr) -> Option<Mac> {
         let device = self.resident(address).device?;

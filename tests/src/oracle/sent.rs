@@ -185,11 +185,13 @@ pub enum Damage {
     CutTransport,
     /// A TCP or UDP length that is shorter than the header.
     TransportLength,
+    /// A route of its own: among the IPv4 options, or in place of the first IPv6 extension header.
+    SourceRoute,
 }
 
 impl Damage {
     /// All kinds.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::None,
         Self::CutEthernet,
         Self::CutTag(0),
@@ -200,6 +202,7 @@ impl Damage {
         Self::ExtensionLength,
         Self::CutTransport,
         Self::TransportLength,
+        Self::SourceRoute,
     ];
 
     /// Whether a frame can be damaged in this way.
@@ -210,6 +213,8 @@ impl Damage {
             (Self::CutHeader, content) => matches!(content, Content::Arp(_) | Content::Ip(_)),
             (_, Content::Ip(ip)) => match self {
                 Self::ExtensionLength => ip.source.is_ipv6() && (1..4).contains(&ip.extensions),
+                Self::SourceRoute if ip.source.is_ipv4() => ip.extensions >= 2,
+                Self::SourceRoute => ip.extensions > 0,
                 Self::CutTransport => ip.has_transport() && !matches!(ip.transport, Transport::Other(_)),
                 Self::TransportLength => {
                     ip.has_transport() && matches!(ip.transport, Transport::Tcp { .. } | Transport::Udp { .. })
@@ -274,6 +279,18 @@ impl Ip {
     /// Not a later fragment.
     pub fn has_transport(&self) -> bool {
         !matches!(self.part, Part::Later { .. })
+    }
+
+    /// A fragment that no packet has room for: it ends behind the longest one, or it is not the last and would leave a gap.
+    pub fn is_impossible(&self) -> bool {
+        let (offset, header, more) = match self.part {
+            Part::Whole => return false,
+            Part::First(_) => (0, self.header(), true),
+            Part::Later { offset, more, .. } => (usize::from(offset), 0, more),
+        };
+        let octets = header + self.payload;
+        let longest = if self.source.is_ipv4() { 65_535 - 20 } else { 65_535 };
+        offset + octets > longest || (more && !octets.is_multiple_of(8))
     }
 
     /// Number of the transport protocol.

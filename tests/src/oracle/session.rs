@@ -126,7 +126,7 @@ impl<'p> Oracle<'p> {
         let Resident {
             address, zone, device, ..
         } = *frame.destination;
-        if flags & SYN == 0 || is_group(address) || address.is_unspecified() {
+        if flags & SYN == 0 || !frame.ip.has_transport() || is_group(address) || address.is_unspecified() {
             return false;
         }
         let least = match device {
@@ -291,6 +291,11 @@ impl<'p> Oracle<'p> {
         if is_group(to.0) {
             return None;
         }
+        // It comes by the VLAN of the one that could not be reached, if that is known.
+        let beyond = frame.place.resident(ip.destination).vlan;
+        if beyond.is_some_and(|vlan| vlan != frame.place.vlan()) {
+            return None;
+        }
         let about = Crossing { ip, ..*frame };
         let (index, _) = self.flow_of(&about, from, to)?;
         let flow = &self.flows[index];
@@ -306,9 +311,9 @@ fn is_syn(ip: &Ip) -> bool {
     matches!(ip.transport, Transport::Tcp { flags, .. } if flags & SYN != 0 && flags & ACK == 0)
 }
 
-/// Flags that no TCP sends: none of the four, or SYN with FIN or RST.
+/// Flags that no TCP sends: neither SYN nor ACK nor RST, or SYN with FIN or RST.
 fn is_nonsense(flags: u8) -> bool {
-    flags & (SYN | ACK | FIN | RST) == 0 || (flags & SYN != 0 && flags & (FIN | RST) != 0)
+    flags & (SYN | ACK | RST) == 0 || (flags & SYN != 0 && flags & (FIN | RST) != 0)
 }
 
 /// Whether a packet tells of an error with another one.

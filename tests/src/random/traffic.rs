@@ -13,7 +13,7 @@ use crate::packet::tcp_flags::{ACK, FIN, PSH, RST, SYN};
 use crate::packet::{DESTINATION_MAC, SOURCE_MAC, protocol};
 
 /// Flags that TCP sends, and some that it does not.
-const FLAGS: [u8; 14] = [
+const FLAGS: [u8; 15] = [
     SYN,
     SYN,
     SYN | ACK,
@@ -22,6 +22,7 @@ const FLAGS: [u8; 14] = [
     ACK,
     ACK | PSH,
     FIN | ACK,
+    FIN,
     RST,
     RST | ACK,
     0,
@@ -112,6 +113,9 @@ impl<'p> Traffic<'p> {
             68..72 => self.control(),
             _ => self.begin(),
         };
+        if self.random.percent(1) {
+            sent.source_mac[0] |= 1;
+        }
         if self.random.percent(4) {
             let damage = self.random.pick(&Damage::ALL);
             if damage.suits(&sent) {
@@ -359,15 +363,18 @@ impl<'p> Traffic<'p> {
             ip.payload += 8 * self.random.below(3);
             let id = if self.random.percent(70) { id + 1 } else { id };
             (self.conversations[index].first, self.conversations[index].id) = (ip.header() + ip.payload, id);
+            // Now and then one that leaves a gap.
+            ip.payload += usize::from(self.random.percent(4));
             ip.part = Part::First(id);
         } else {
             let offset = match self.random.below(6) {
                 0 => first - 8,
                 1 => 8,
                 2 => first + 8,
-                3 => 65_528,
+                3 => self.random.pick(&[65_528, 65_400]),
                 _ => first,
             };
+            ip.payload = if self.random.percent(85) { 64 } else { 61 };
             ip.part = Part::Later {
                 id: if self.random.percent(90) { id } else { id + 1 },
                 offset: offset as u16,

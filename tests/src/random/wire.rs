@@ -127,6 +127,8 @@ fn damaged(sent: &Sent, whole: Frame) -> Frame {
             let at = network + if six { 4 } else { 2 };
             whole.patched(at, &octets).truncated(end)
         }
+        Damage::SourceRoute if six => whole.patched(network + 6, &[43]).patched(network + 43, &[1]),
+        Damage::SourceRoute => whole.patched(network + 20, &[1, 131, 7, 4, 10, 1, 1, 1]),
         Damage::TransportLength => match ip.transport {
             Transport::Tcp { .. } => whole.patched(transport + 12, &[0x40]),
             _ => whole.patched(transport + 4, &[0, 7]),

@@ -58,7 +58,7 @@ fn address_resolution() -> Vec<Case> {
         ),
         case(
             "an ARP probe",
-            packet().vlan(110).arp_request("0.0.0.0", "10.10.110.21").build(),
+            packet().vlan(110).arp_request("0.0.0.0", "10.10.110.31").build(),
             fine,
         ),
         case(
@@ -101,7 +101,8 @@ fn neighbours() -> Vec<Case> {
     let fine = passes_at(Stage::Link);
     let device = "fd00:10:110::21";
     let advertise = |mac, target: &str, options: &[u8]| discovery(136, mac, "fe80::21", target, options).build();
-    let solicit = |mac, source: &str, options: &[u8]| discovery(135, mac, source, "fd00:10:110::1", options).build();
+    let ask = |mac, source: &str, target: &str, options: &[u8]| discovery(135, mac, source, target, options).build();
+    let solicit = |mac, source, options| ask(mac, source, "fd00:10:110::1", options);
     let two = [option(2, PUMP_1), option(2, SOURCE_MAC)].concat();
     vec![
         case(
@@ -151,7 +152,11 @@ fn neighbours() -> Vec<Case> {
             solicit(SOURCE_MAC, device, &option(1, SOURCE_MAC)),
             spoof,
         ),
-        case("duplicate address detection", solicit(SOURCE_MAC, "::", &[]), fine),
+        case(
+            "duplicate address detection",
+            ask(SOURCE_MAC, "::", "fd00:10:110::31", &[]),
+            fine,
+        ),
     ]
 }
 

@@ -71,7 +71,10 @@ fn refused() -> Vec<Case> {
 }
 
 fn control() -> Vec<Case> {
-    let frame = |kind| packet().ethertype(kind).payload([2, 7, 4]).build();
+    let frame = |kind| {
+        let frame = packet().to_mac([0x01, 0x80, 0xc2, 0, 0, 0]);
+        frame.ethertype(kind).payload([2, 7, 4]).build()
+    };
     vec![
         case(
             "LLDP on the list of a paired port",

@@ -186,9 +186,10 @@ fn vlans() -> Vec<Case> {
 
 fn control() -> Vec<Case> {
     let refused = dropped(Stage::Link, DropReason::ControlProtocol);
-    let lldp = packet().ethertype(0x88cc).payload([0; 46]).build();
-    let slow = packet().ethertype(0x8809).payload([1; 46]).build();
-    let eapol = packet().ethertype(0x888e).payload([1; 46]).build();
+    let to = |last| packet().to_mac([0x01, 0x80, 0xc2, 0, 0, last]);
+    let lldp = to(0x0e).ethertype(0x88cc).payload([0; 46]).build();
+    let slow = to(2).ethertype(0x8809).payload([1; 46]).build();
+    let eapol = to(3).ethertype(0x888e).payload([1; 46]).build();
     let spanning_tree = packet()
         .to_mac([0x01, 0x80, 0xc2, 0, 0, 0])
         .llc()
@@ -236,7 +237,7 @@ fn sources() -> Vec<Case> {
         ),
         case(
             "the gateway's own link-local address",
-            from6("fe80::1", 4).build(),
+            from6("fe80::1", 4).ip("fe80::1", "fd00:10:110::21").build(),
             refused(DropReason::SourceNotInVlan),
         ),
         case(

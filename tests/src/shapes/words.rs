@@ -288,7 +288,7 @@ fn leases() -> Vec<Case> {
 
 const OTHER_MAC: [u8; 6] = [2, 0, 0, 0, 7, 7];
 
-/// Management access of the cases: SSH from 10.66.9.0/24 on the guests' VLAN, and from 192.0.2.0/24 and `fd00:99::/64` on one
+/// Management access of the cases: SSH and ICMP from 10.66.9.0/24 on the guests' VLAN, and from 192.0.2.0/24 and `fd00:99::/64` on one
 /// that no zone declares.
 pub fn accesses() -> Vec<Access> {
     let ssh = |family, outer_vlan, prefix, mask, gateway| Access {
@@ -307,6 +307,12 @@ pub fn accesses() -> Vec<Access> {
     let site = [0xfd00_0099, 0, 0, 0];
     vec![
         ssh(4, 666, four(10, 66, 9, 0), net, four(10, 66, 0, 1)),
+        Access {
+            first_port: 0,
+            last_port: u16::MAX,
+            protocol: 1,
+            ..ssh(4, 666, four(10, 66, 9, 0), net, four(10, 66, 0, 1))
+        },
         ssh(4, 999, four(192, 0, 2, 0), net, four(192, 0, 2, 1)),
         ssh(6, 999, site, [u32::MAX, u32::MAX, 0, 0], [0xfd00_0099, 0, 0, 1]),
     ]

@@ -222,9 +222,15 @@ impl Ground<'_> {
     }
 
     /// Whether a frame of one may be for the other: one family, one address space, and link-scoped addresses on the VLAN where the
-    /// sender lives. The gateway lives on every VLAN; so do strangers, as far as anybody knows.
+    /// sender lives. The gateway lives on every VLAN; so do strangers, as far as anybody knows. Nothing leaves its VLAN from a
+    /// link-scoped address.
     fn can_meet(&self, from: &Place, to: &Place) -> bool {
         let home = self.tables.endpoints[from.endpoint as usize].lan;
+        let receiver = &self.tables.endpoints[to.endpoint as usize];
+        let stays = to.link == from.link || receiver.lan == from.link || receiver.zone == SELF_ZONE;
+        if from.link != NO_LAN && !stays {
+            return false;
+        }
         from.address.is_ipv4() == to.address.is_ipv4()
             && from.realm == to.realm
             && !to.address.is_unspecified()

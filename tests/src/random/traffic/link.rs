@@ -6,7 +6,10 @@ use enforcer::policy::valid::VlanId;
 
 use super::Traffic;
 use crate::oracle::{About, Arp, Content, Control, Ip, Neighbour, Part, Sent, Transport};
-use crate::packet::{BROADCAST, SOURCE_MAC};
+use crate::packet::{BROADCAST, Mac, SOURCE_MAC};
+
+/// The group that LLDP goes to.
+const NEIGHBOURS: Mac = [0x01, 0x80, 0xc2, 0, 0, 0x0e];
 
 impl Traffic<'_> {
     /// ARP and neighbour discovery.
@@ -27,8 +30,9 @@ impl Traffic<'_> {
     }
 
     fn arp(&mut self, ifindex: u32, vlan: VlanId, source: Ipv4Addr, target: Ipv4Addr) -> Sent {
-        let mac = self.aims.mac(&mut self.random, source.into());
-        let probe = self.random.percent(8);
+        let probe = self.random.percent(10);
+        let speaker = if probe { target } else { source };
+        let mac = self.aims.mac(&mut self.random, speaker.into());
         let arp = Arp {
             operation: self.random.pick(&[1, 1, 1, 2, 2, 2, 1, 2, 0, 3]),
             sender: (mac, if probe { Ipv4Addr::UNSPECIFIED } else { source }),
@@ -43,6 +47,11 @@ impl Traffic<'_> {
     }
 
     fn neighbour(&mut self, ifindex: u32, vlan: VlanId, source: IpAddr, target: Ipv6Addr) -> Sent {
+        let source = if self.random.percent(12) {
+            Ipv6Addr::UNSPECIFIED.into()
+        } else {
+            source
+        };
         let speaker = if self.random.percent(50) { source } else { target.into() };
         let mac = self.aims.mac(&mut self.random, speaker);
         let options = match self.random.below(6) {
@@ -51,7 +60,11 @@ impl Traffic<'_> {
             _ => vec![mac, SOURCE_MAC],
         };
         let neighbour = Neighbour { target, options };
-        let destination = self.aims.address(&mut self.random, true);
+        let destination = match self.random.below(3) {
+            0 => self.aims.address(&mut self.random, true),
+            1 => self.aims.source(&mut self.random, vlan, true),
+            _ => Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1).into(),
+        };
         let ip = Ip {
             source,
             destination,
@@ -89,6 +102,9 @@ impl Traffic<'_> {
             Content::Other(self.random.pick(&[0x88b5, 0x8137, 0x88f7, 0x0600, 0x0100]))
         };
         let mut sent = self.sent(ifindex, vlan, content);
+        if self.random.percent(80) {
+            sent.destination_mac = NEIGHBOURS;
+        }
         if self.random.percent(50) {
             sent.tags.clear();
         }
