@@ -111,6 +111,16 @@ impl Progress {
     }
 }
 
+impl Progress {
+    /// Forgets the last frame. Its keys stay: they are written before they are read.
+    #[inline(always)]
+    pub const fn begin(&mut self) {
+        self.decision = Decision::undecided();
+        self.monitored = false;
+        self.noted = DropReason::None;
+    }
+}
+
 impl Default for Progress {
     fn default() -> Self {
         Self::new()
@@ -253,9 +263,9 @@ fn stages<F: Frame + ?Sized, T: Tables>(
         now,
     }
     .decide(&mut progress.keys);
-    progress.monitored |= ruling.monitored;
+    progress.monitored |= ruling.monitored();
     let decision = &mut progress.decision;
-    (decision.rule, decision.log, decision.stage) = (ruling.rule, ruling.log, ruling.stage);
+    (decision.rule, decision.log, decision.stage) = (ruling.rule, ruling.log(), ruling.stage);
     match ruling.refusal {
         DropReason::None => Ok(()),
         reason => Err(reason),

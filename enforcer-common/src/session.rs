@@ -73,7 +73,7 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
             let (activity, count) = self.activity(&effect, ruling);
             let charge = Charge {
                 rule: ruling.rule,
-                answers: ruling.answers,
+                answers: ruling.answers(),
                 opens: effect.opens,
                 activity,
                 ..self.decision.charge()
@@ -103,7 +103,7 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
     /// What is refused passes all the same.
     #[inline(always)]
     const fn lets_pass(&self, ruling: Ruling) -> bool {
-        self.monitored || ruling.monitored
+        self.monitored || ruling.monitored()
     }
 
     /// A SYN that would make the destination send in smaller segments than it should (CVE-2019-11479).
@@ -122,7 +122,7 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
     #[inline(always)]
     fn activity(&self, effect: &Effect<T::FlowRef>, ruling: Ruling) -> (Activity, u32) {
         match &effect.flow {
-            Some(flow) if !ruling.answers => {
+            Some(flow) if !ruling.answers() => {
                 let after = conntrack::next(state_of(flow), flow.direction(effect.source_low), self.packet);
                 concurrency::of_frame(flow, after, self.now)
             }
@@ -150,7 +150,7 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
         // Without flows nothing tells an answer from a new session, so the rules of the other direction do not matter.
         let hopeless = || {
             let backward = self.backward(self.packet.ports());
-            stateless || !(backward.permits() || backward.monitored)
+            stateless || !(backward.permits() || backward.monitored())
         };
         if !forward.permits() && !self.lets_pass(forward) && hopeless() {
             return (forward, Effect::NOTHING);
@@ -207,7 +207,7 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
             source_port: self.packet.source_port,
             destination_port: self.packet.destination_port,
             refusal: ruling.refusal as u8,
-            answers: u8::from(ruling.answers),
+            answers: u8::from(ruling.answers()),
             protocol: self.packet.protocol.into(),
             reserved: 0,
         };
@@ -250,11 +250,9 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
         if rule != told {
             return ruling;
         }
-        let by_rule = matches!(refusal, DropReason::DeniedByRule | DropReason::RuleLimit);
-        Ruling {
-            refusal,
-            monitored: by_rule && ruling.monitored,
-            ..ruling
+        match refusal {
+            DropReason::DeniedByRule | DropReason::RuleLimit => Ruling { refusal, ..ruling },
+            _ => ruling.refused_for(refusal),
         }
     }
 

@@ -16,33 +16,27 @@ use crate::tables::reason;
 const MAX_OFFSET: u32 = 0x3fff;
 
 /// The frame of an XDP context.
-///
-/// Start and end are read from it each time: kept, they took 16 octets of stack in the program, which has none to spare.
 pub(crate) struct XdpFrame<'a> {
+    start: *const u8,
+    end: *const u8,
     ctx: &'a XdpContext,
 }
 
 impl<'a> XdpFrame<'a> {
     #[inline(always)]
     pub(crate) fn new(ctx: &'a XdpContext) -> Self {
-        Self { ctx }
-    }
-
-    #[inline(always)]
-    fn start(&self) -> *const u8 {
-        word::<0>(self.ctx)
-    }
-
-    #[inline(always)]
-    fn end(&self) -> *const u8 {
-        word::<4>(self.ctx)
+        Self {
+            start: ctx.data() as *const u8,
+            end: ctx.data_end() as *const u8,
+            ctx,
+        }
     }
 }
 
 impl Frame for XdpFrame<'_> {
     #[inline(always)]
     fn length(&self) -> u32 {
-        (self.end() as usize).wrapping_sub(self.start() as usize) as u32
+        (self.end as usize).wrapping_sub(self.start as usize) as u32
     }
 
     #[inline(always)]
@@ -59,8 +53,8 @@ impl Frame for XdpFrame<'_> {
         }
         // Pointers, not integers: a sum of `usize`s compared with the end is refused as "pointer arithmetic on
         // pkt_end" once the offset is variable.
-        let from = self.start().wrapping_add(at as usize);
-        if from.wrapping_add(N) > self.end() {
+        let from = self.start.wrapping_add(at as usize);
+        if from.wrapping_add(N) > self.end {
             return None;
         }
         // SAFETY: `from..from + N` lies inside of the packet, as was just compared; `u8` arrays need no alignment.
@@ -79,23 +73,6 @@ impl Frame for XdpFrame<'_> {
     fn announced_mss(&self, _packet: &Packet) -> Option<u16> {
         u16::try_from(enforcer_mss(self.ctx.ctx)).ok()
     }
-}
-
-/// The packet pointer at this offset of the context: `data` at 0, `data_end` at 4. Loaded by hand, because the compiler,
-/// which takes them for 32 bits, may cut a pointer to them once more, and the verifier then knows it for a pointer no longer.
-#[inline(always)]
-fn word<const AT: usize>(ctx: &XdpContext) -> *const u8 {
-    let pointer: *const u8;
-    #[cfg(target_arch = "bpf")]
-    // SAFETY: the context is valid for the run of the program, and has these fields.
-    unsafe {
-        core::arch::asm!("{0} = *(u32 *)({1} + {2})", out(reg) pointer, in(reg) ctx.ctx, const AT, options(readonly, nostack));
-    }
-    #[cfg(not(target_arch = "bpf"))]
-    {
-        pointer = if AT == 0 { ctx.data() } else { ctx.data_end() } as *const u8;
-    }
-    pointer
 }
 
 /// [`announced_mss`] of the frame in the scratch packet, likewise a global function; -1 for none.

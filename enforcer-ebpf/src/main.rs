@@ -31,7 +31,7 @@ use aya_ebpf::helpers::generated::bpf_jiffies64;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use enforcer_common::packet::Packet;
-use enforcer_common::pipeline::{Progress, decide};
+use enforcer_common::pipeline::decide;
 use enforcer_common::verdict::Verdict;
 
 /// Decides every frame of the ports that it is attached to.
@@ -43,7 +43,8 @@ pub fn enforcer(ctx: XdpContext) -> u32 {
     let Some(maps::Scratch { packet, progress, .. }) = maps::scratch() else {
         return xdp_action::XDP_DROP;
     };
-    (*packet, *progress) = (Packet::default(), Progress::new());
+    *packet = Packet::default();
+    progress.begin();
     decide(
         &frame::XdpFrame::new(&ctx),
         ifindex,

@@ -32,7 +32,7 @@ pub(crate) static SETTINGS: Settings = Settings {
     flags: 0,
     event_interval: 0,
     idle_seconds: [0; 8],
-    masks: [0; 12],
+    masks: [0; 16],
 };
 
 /// A table that is the one entry of its map, so that its address is a constant and a look-up is an addition, where one in
@@ -59,9 +59,16 @@ impl<V, const TABLE: usize> Direct<V, TABLE> {
                 .wrapping_add(TABLE)
                 .read_volatile()
         };
+        // SAFETY: the loader makes no table of more elements. Marks in the upper bits of an index need no mask of their own.
+        unsafe { core::hint::assert_unchecked(mask < 1 << 30) };
         let start = opaque(self.0.get().cast::<V>());
-        // SAFETY: the loader makes room for as many elements as the mask tells, and writes them whole.
-        unsafe { &*start.wrapping_add((index & mask) as usize) }
+        let element = start.wrapping_add((index & mask) as usize);
+        // SAFETY: the loader makes room for as many elements as the mask tells, and writes them whole. Told that the address
+        // is not null, the compiler asks no more whether it is.
+        unsafe {
+            core::hint::assert_unchecked(!element.is_null());
+            &*element
+        }
     }
 }
 
@@ -71,7 +78,7 @@ fn opaque<V>(mut start: *mut V) -> *mut V {
     #[cfg(target_arch = "bpf")]
     // SAFETY: a copy of a register to itself.
     unsafe {
-        core::arch::asm!("{0} = {0}", inout(reg) start, options(pure, nomem, nostack, preserves_flags));
+        core::arch::asm!("{0} = {0}", inout(reg) start, options(nomem, nostack, preserves_flags));
     }
     #[cfg(not(target_arch = "bpf"))]
     {
@@ -85,8 +92,9 @@ fn opaque<V>(mut start: *mut V) -> *mut V {
 #[unsafe(link_section = ".bss.PORTS")]
 pub(crate) static PORTS: Direct<Port, { DirectTable::Ports as usize }> = Direct::new();
 /// Management access to the gateway itself.
-#[map]
-pub(crate) static ACCESSES: Array<Access> = Array::with_max_entries(1, 0);
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.ACCESSES")]
+pub(crate) static ACCESSES: Direct<Access, { DirectTable::Accesses as usize }> = Direct::new();
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".bss.VLANS")]
 pub(crate) static VLANS: Direct<VlanTable, { DirectTable::Vlans as usize }> = Direct::new();
@@ -105,8 +113,9 @@ pub(crate) static ENDPOINTS: Direct<Endpoint, { DirectTable::Endpoints as usize 
 /// Endpoints of the devices that get their addresses by DHCP, by their number.
 #[map]
 pub(crate) static DYNAMIC: Array<u32> = Array::with_max_entries(1, 0);
-#[map]
-pub(crate) static ZONES: Array<Zone> = Array::with_max_entries(1, 0);
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.ZONES")]
+pub(crate) static ZONES: Direct<Zone, { DirectTable::Zones as usize }> = Direct::new();
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".bss.ROWS")]
 pub(crate) static ROWS: Direct<u32, { DirectTable::Rows as usize }> = Direct::new();
@@ -125,8 +134,9 @@ pub(crate) static COLUMNS: Direct<u32, { DirectTable::Columns as usize }> = Dire
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".bss.CELLS")]
 pub(crate) static CELLS: Direct<CellBlock, { DirectTable::Cells as usize }> = Direct::new();
-#[map]
-pub(crate) static RULES: Array<Rule> = Array::with_max_entries(1, 0);
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.RULES")]
+pub(crate) static RULES: Direct<Rule, { DirectTable::Rules as usize }> = Direct::new();
 /// Inline mode: the interfaces that frames leave by.
 #[map]
 pub(crate) static PEERS: DevMap = DevMap::with_max_entries(1, 0);
@@ -134,8 +144,9 @@ pub(crate) static PEERS: DevMap = DevMap::with_max_entries(1, 0);
 #[map]
 pub(crate) static PEER_SOURCES: Array<PeerSource> = Array::with_max_entries(1, 0);
 
-#[map]
-pub(crate) static BUDGETS: Array<Budget> = Array::with_max_entries(1, 0);
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".bss.BUDGETS")]
+pub(crate) static BUDGETS: Direct<Budget, { DirectTable::Budgets as usize }> = Direct::new();
 
 // Shared by all generations.
 #[map]

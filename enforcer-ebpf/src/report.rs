@@ -24,16 +24,15 @@ pub(crate) fn report(decision: &Decision, packet: &Packet, ifindex: u32, now: u6
             packet,
         );
     }
-    if decision.rule != NO_RULE
-        && let Some(rule) = maps::RULES.get(decision.rule)
-    {
-        add(&maps::RULE_COUNTERS, rule.slot, packet);
+    if decision.rule != NO_RULE {
+        add(&maps::RULE_COUNTERS, maps::RULES.at(decision.rule).slot, packet);
     }
     if decision.stage as u8 == Stage::Failsafe as u8 {
         count(Stat::Failsafe);
     }
     let refused = decision.reason as u8 != DropReason::None as u8;
-    if refused && let Some(zone) = maps::ZONES.get(u32::from(decision.zone)) {
+    if refused {
+        let zone = maps::ZONES.at(u32::from(decision.zone));
         let would = u32::from(decision.verdict as u8 == Verdict::WouldDrop as u8);
         add(
             &maps::DROP_COUNTERS,

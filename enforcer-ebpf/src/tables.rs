@@ -166,7 +166,7 @@ impl Tables for KernelTables {
     }
     #[inline(always)]
     fn access(&self, index: u32) -> Option<&Access> {
-        maps::ACCESSES.get(index)
+        Some(maps::ACCESSES.at(index))
     }
     #[inline(always)]
     fn vlans(&self, index: u32) -> Option<&VlanTable> {
@@ -231,7 +231,7 @@ impl Tables for KernelTables {
     }
     #[inline(always)]
     fn rule(&self, index: u32) -> Option<&Rule> {
-        maps::RULES.get(index)
+        Some(maps::RULES.at(index))
     }
 
     #[inline(always)]
@@ -257,7 +257,7 @@ impl Tables for KernelTables {
     }
     #[inline(always)]
     fn budget(&self, index: u32) -> Option<&Budget> {
-        maps::BUDGETS.get(index)
+        Some(maps::BUDGETS.at(index))
     }
     #[inline(always)]
     fn bucket(&self, key: &BucketKey) -> Option<&'static Bucket> {

@@ -34,7 +34,7 @@ never:
 "#;
 
 /// Who can be seen: how a frame names it, its realm and VLAN, whether it is a group, and who it is for a rule.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Station {
     word: &'static str,
     realm: &'static str,
@@ -199,6 +199,61 @@ proptest! {
                 }
             }
         }
+    }
+}
+
+/// Addresses of all kinds, and names that the policy has and has not.
+fn any_end() -> impl Strategy<Value = End> {
+    let known = prop::sample::select(&STATIONS[..]).prop_map(|station| station.word);
+    let odd = prop::sample::select(
+        &[
+            "127.0.0.1",
+            "8.8.8.8",
+            "::1",
+            "fe80::1",
+            "ff02::1",
+            "0.0.0.0",
+            "gone",
+            "pump-1",
+        ][..],
+    );
+    prop_oneof![known, odd].prop_map(|word| word.parse().map_or_else(|_| End::Device(word.to_owned()), End::Address))
+}
+
+fn any_key() -> impl Strategy<Value = Key> {
+    let realm = prop::sample::select(&["default", "vendor", "gone"][..]);
+    let link = prop::option::of(prop::sample::select(&["110", "20", "40.1", "4095", ""][..]));
+    let protocol = prop_oneof![Just(6), Just(17), Just(1), Just(58), any::<u8>()];
+    let ends = (any_end(), any_end());
+    (realm, link, ends, protocol, any::<u16>()).prop_map(|(realm, link, (from, to), protocol, port)| Key {
+        realm: realm.to_owned(),
+        link: link.map(str::to_owned),
+        from,
+        to,
+        protocol,
+        port,
+    })
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_store_holds_the_rules_are_a_good_policy(
+        keys in prop::collection::vec((any_key(), any::<bool>()), 0..30),
+        wider in any::<[bool; 4]>(),
+    ) {
+        let mut store = Store::new(LIMIT);
+        for (key, answered) in keys {
+            store.note(key, &seen(answered));
+        }
+        let [from, to, wider_ports, unanswered] = wider;
+        let wishes = Wishes { wider_ends: [from, to], wider_ports, unanswered, ..Wishes::default() };
+        let before = policy("");
+        let proposal = propose(&store, &before, &wishes).expect("the policy compiles");
+        let text = text(&proposal);
+        let unfit = verify(&before, &proposal, &text).err().map(|unfit| unfit.to_string());
+        // Only a wider rule may break a promise.
+        let broken = unfit.filter(|unfit| !((from || to) && unfit.contains("`ward-by-ssh`")));
+        prop_assert!(broken.is_none(), "{}\n{}", broken.unwrap_or_default(), text);
     }
 }
 

@@ -1,10 +1,13 @@
 //! The kernel program without a network: frames go in by `BPF_PROG_TEST_RUN`, decisions come out of the event ring.
 
 use std::collections::BTreeMap;
+use std::os::fd::AsFd as _;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
+use aya::Pod;
+use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::{TestRun as _, TestRunOptions};
+use enforcer::kernel::sys::{read_first, update_first};
 use enforcer::kernel::{Generation, LoadOptions, PortSetup};
 use enforcer::policy::TableSet;
 use enforcer_common::abi::{Access, Binding, BindingKey, Counter, Event, Rule, settings_flags};
@@ -101,9 +104,10 @@ impl Kernel {
 
     /// Moves the end of a rule, in nanoseconds of the tick clock.
     pub fn set_deadline(&mut self, rule: u32, deadline: u64) -> Result<()> {
-        let mut rules: Array<_, Rule> = Map::Array(self.generation.map("RULES")?).try_into()?;
-        let record = rules.get(&rule, 0)?;
-        Ok(rules.set(rule, Rule { deadline, ..record }, 0)?)
+        let map = self.generation.map("RULES")?;
+        let mut rules: Vec<Rule> = whole(&map)?;
+        rules[rule as usize].deadline = deadline;
+        Ok(update_first(map.fd().as_fd(), &rules)?)
     }
 
     /// A map of counters, summed over the CPUs; indices that count nothing are left out.
@@ -137,4 +141,10 @@ fn context(length: u32, ifindex: u32) -> [u8; 24] {
         context[field * 4..][..4].copy_from_slice(&value.to_ne_bytes());
     }
     context
+}
+
+/// A table that is the one entry of its map: a power of two elements, of which the last repeats.
+pub fn whole<V: Pod>(map: &MapData) -> Result<Vec<V>> {
+    let elements = map.info()?.value_size() as usize / size_of::<V>();
+    Ok(read_first(map.fd().as_fd(), elements)?)
 }

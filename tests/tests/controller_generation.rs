@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
 use aya::programs::{TestRun as _, TestRunOptions};
-use enforcer::kernel::sys::read_first;
 use enforcer::kernel::{Generation, LoadOptions, PortSetup, SharedMaps, Sizes};
 use enforcer::policy::{self, TableSet};
 use enforcer_common::abi::{Counter, Name, Rule, TrieNode, Zone};
+use enforcer_tests::kernel::whole;
 use tempfile::TempDir;
 
 /// A frame that the loopback port (index 1, as test runs have it) drops: an unknown EtherType.
@@ -94,18 +94,14 @@ fn tables_are_in_the_kernel_as_compiled() -> Result<()> {
     assert_eq!(generation.number(), 1);
     assert!([10_000_000, 4_000_000, 3_333_333, 1_000_000].contains(&generation.settings().tick_nanos));
 
-    let zones: Array<_, Zone> = array(generation.map("ZONES")?);
+    let zones: Vec<Zone> = whole(&generation.map("ZONES")?)?;
     for (number, (name, slot)) in generation.slots().zones.iter().enumerate() {
         assert_eq!(*name, tables.names.zones[number]);
-        assert_eq!(zones.get(&(number as u32), 0)?, Zone { slot: *slot });
+        assert_eq!(zones[number], Zone { slot: *slot });
     }
-    let rules: Array<_, Rule> = array(generation.map("RULES")?);
-    assert_eq!(rules.len() as usize, tables.rules.len());
-    assert_eq!(rules.get(&1, 0)?.flags, tables.rules[1].flags);
-    // The whole table is one entry, of a power of two nodes.
-    let map = generation.map("TRIE")?;
-    let nodes = map.info()?.value_size() as usize / size_of::<TrieNode>();
-    let trie: Vec<TrieNode> = read_first(map.fd().as_fd(), nodes)?;
+    let rules: Vec<Rule> = whole(&generation.map("RULES")?)?;
+    assert_eq!(rules[1].flags, tables.rules[1].flags);
+    let trie: Vec<TrieNode> = whole(&generation.map("TRIE")?)?;
     assert_eq!(trie[..tables.trie.len()], tables.trie);
     Ok(())
 }

@@ -25,7 +25,7 @@ pub struct Settings {
     /// Idle seconds after which a flow is forgotten, by [`FlowState`](super::FlowState).
     pub idle_seconds: [u32; 8],
     /// What is put over an index into a [`DirectTable`], by its code: its entries, a power of two, less 1.
-    pub masks: [u32; 12],
+    pub masks: [u32; 16],
 }
 
 /// The policy tables that lie in one map entry each, so that the kernel program reads them without a call.
@@ -56,6 +56,14 @@ pub enum DirectTable {
     Columns = 10,
     /// `cells`.
     Cells = 11,
+    /// `rules`.
+    Rules = 12,
+    /// `zones`.
+    Zones = 13,
+    /// `budgets`.
+    Budgets = 14,
+    /// `accesses`.
+    Accesses = 15,
 }
 
 /// Bits of [`Settings::flags`].

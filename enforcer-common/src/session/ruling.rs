@@ -13,22 +13,20 @@ pub(crate) struct Ruling {
     pub(crate) refusal: DropReason,
     /// The stage that settled it.
     pub(crate) stage: Stage,
-    /// The rule logs, and the frame is the first of its session.
-    pub(crate) log: bool,
-    /// The frame answers in a session that the other end opened.
-    pub(super) answers: bool,
-    /// The rule is in monitor mode: what it refuses passes.
-    pub(crate) monitored: bool,
+    /// [`rule_flags`] of the rule as far as they matter here, and [`ANSWERS`]. One word, because the kernel program has no
+    /// room for more on its stack.
+    pub(super) marks: u32,
 }
+
+/// The frame answers in a session that the other end opened.
+const ANSWERS: u32 = 1 << 31;
 
 impl Ruling {
     pub(super) const DEFECT: Self = Self {
         rule: NO_RULE,
         refusal: DropReason::TableMiss,
         stage: Stage::Policy,
-        log: false,
-        answers: false,
-        monitored: false,
+        marks: 0,
     };
 
     /// What a rule says to a packet that it matches.
@@ -45,9 +43,7 @@ impl Ruling {
             rule,
             refusal,
             stage: Stage::Policy,
-            log: record.flags & rule_flags::LOG != 0,
-            answers: false,
-            monitored: record.flags & rule_flags::MONITOR != 0,
+            marks: record.flags & (rule_flags::LOG | rule_flags::MONITOR),
         }
     }
 
@@ -55,11 +51,26 @@ impl Ruling {
         matches!(self.refusal, DropReason::None)
     }
 
+    /// The rule logs, and the frame is the first of its session.
+    pub(crate) const fn log(self) -> bool {
+        self.marks & rule_flags::LOG != 0
+    }
+
+    /// The rule is in monitor mode: what it refuses passes.
+    pub(crate) const fn monitored(self) -> bool {
+        self.marks & rule_flags::MONITOR != 0
+    }
+
+    /// The frame answers in a session that the other end opened.
+    pub(super) const fn answers(self) -> bool {
+        self.marks & ANSWERS != 0
+    }
+
     /// Refused by something else than the rule.
     pub(super) const fn refused_for(self, refusal: DropReason) -> Self {
         Self {
             refusal,
-            monitored: false,
+            marks: self.marks & !rule_flags::MONITOR,
             ..self
         }
     }
@@ -72,8 +83,7 @@ impl Ruling {
     pub(super) const fn in_flow(self, answers: bool) -> Self {
         Self {
             stage: Stage::Flow,
-            log: false,
-            answers,
+            marks: self.marks & rule_flags::MONITOR | if answers { ANSWERS } else { 0 },
             ..self
         }
     }

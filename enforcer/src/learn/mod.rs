@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 
 pub use findings::Finding;
 pub use propose::{Evidence, Pair, Proposal, Rule, Wishes, propose};
-pub use recorder::{Recorder, keep};
+pub use recorder::{Counts, Recorder, keep};
 pub use render::{findings as findings_text, text};
 pub use store::{End, Key, LIMIT, Loaded, Mark, Observation, Refusal, Refused, Store, UNANSWERED_A_SOURCE};
 pub use verify::{Unfit, verify};

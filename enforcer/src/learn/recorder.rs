@@ -43,6 +43,20 @@ pub struct Recorder {
     /// What events told since the last reading.
     told: Mutex<Store>,
     inner: Mutex<Inner>,
+    counts: Mutex<Counts>,
+}
+
+/// What the metrics tell, as of the last reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// Connections that were answered.
+    pub answered: usize,
+    /// Those that were not.
+    pub unanswered: usize,
+    /// How often something was left out for want of a place.
+    pub left_out: u64,
+    /// Whether it could be written to the disk when that was tried last.
+    pub saved: bool,
 }
 
 struct Inner {
@@ -82,7 +96,18 @@ impl Recorder {
                 saved: None,
                 failed: false,
             }),
+            counts: Mutex::new(Counts {
+                answered: 0,
+                unanswered: 0,
+                left_out: 0,
+                saved: true,
+            }),
         }
+    }
+
+    /// What there is, without waiting for a reading.
+    pub fn counts(&self) -> Counts {
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes up what the file has. A damaged one is set aside, with a warning; what is whole in it counts.
@@ -129,6 +154,8 @@ impl Recorder {
         if inner.is_due(news) {
             inner.save(&self.path);
         }
+        let counts = inner.counts();
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = counts;
     }
 
     /// Reads and saves for the last time.
@@ -200,6 +227,16 @@ impl Inner {
             news |= self.store.note_refusal(refusal.clone(), seen);
         }
         news
+    }
+
+    fn counts(&self) -> Counts {
+        let [answered, unanswered] = self.store.places();
+        Counts {
+            answered,
+            unanswered,
+            left_out: self.store.left_out(),
+            saved: !self.failed,
+        }
     }
 
     fn is_due(&self, news: bool) -> bool {

@@ -139,7 +139,12 @@ impl Store {
 
     /// How many observations there are.
     pub fn len(&self) -> usize {
-        self.answered.len() + self.unanswered.len()
+        self.places().into_iter().sum()
+    }
+
+    /// How many of them were answered, and how many were not.
+    pub fn places(&self) -> [usize; 2] {
+        [self.answered.len(), self.unanswered.len()]
     }
 
     /// Whether there are none.

@@ -76,6 +76,7 @@ impl Collector for EnforcerCollector {
         scrape.ports(&status);
         scrape.output(&self.state);
         scrape.bindings(&self.state.bindings);
+        scrape.learned(self.state.learned.counts());
         if let (Some(counters), Some(generation)) = (self.state.counters(), &status.generation) {
             scrape.policy(generation);
             scrape.frames(counters, generation);
@@ -107,6 +108,9 @@ mod tests {
             "enforcer_port_attached{port=\"trunk0\"} 0",
             "enforcer_reloads_total{result=\"failure\"} 0",
             "enforcer_events_output_lost_total 0",
+            "enforcer_learned_connections{answered=\"yes\"} 0",
+            "enforcer_learned_left_out_total 0",
+            "enforcer_learned_saved 1",
         ] {
             assert!(page.contains(&format!("{line}\n")), "{line} is missing:\n{page}");
         }

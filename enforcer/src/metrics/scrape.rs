@@ -11,6 +11,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{IntCounterVec, IntGaugeVec, Opts};
 
 use crate::bindings::Bindings;
+use crate::learn;
 use crate::state::{Counters, GenerationStatus, PolicySource, State, Status};
 
 /// A scrape in the making.
@@ -170,6 +171,29 @@ impl Scrape {
             bindings
                 .ignored()
                 .map(|(reason, count)| ([reason.name().to_owned()], count)),
+        );
+    }
+
+    /// What is kept for `enforcer learn`.
+    pub(super) fn learned(&mut self, counts: learn::Counts) {
+        let places = [("yes", counts.answered), ("no", counts.unanswered)];
+        self.gauges(
+            "enforcer_learned_connections",
+            "Different connections that no rule permits and monitor mode let pass, kept for `enforcer learn`.",
+            ["answered"],
+            places.map(|(answered, count)| ([answered.to_owned()], count.cast_signed() as i64)),
+        );
+        self.counters(
+            "enforcer_learned_left_out_total",
+            "How often one of them found no place.",
+            [],
+            [([], counts.left_out)],
+        );
+        self.gauges(
+            "enforcer_learned_saved",
+            "Whether they could be written to the disk when that was tried last.",
+            [],
+            [([], flag(counts.saved))],
         );
     }
 

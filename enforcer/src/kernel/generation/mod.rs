@@ -106,7 +106,7 @@ impl<'a> LoadOptions<'a> {
     }
 
     /// Name, octets an element and elements, a power of two, of each `DirectTable`, in order of their codes.
-    fn direct_entries(&self, ports: usize) -> [(&'static str, usize, usize); 12] {
+    fn direct_entries(&self, ports: usize) -> [(&'static str, usize, usize); 16] {
         let t = self.tables;
         [
             ("PORTS", size_of::<abi::Port>(), ports),
@@ -121,19 +121,18 @@ impl<'a> LoadOptions<'a> {
             ("SERVICES", size_of::<abi::ServiceBlock>(), t.services.len()),
             ("COLUMNS", size_of::<u32>(), t.columns.len()),
             ("CELLS", size_of::<abi::CellBlock>(), t.cells.len()),
+            ("RULES", size_of::<abi::Rule>(), t.rules.len()),
+            ("ZONES", size_of::<abi::Zone>(), t.zones.len()),
+            ("BUDGETS", size_of::<abi::Budget>(), t.budgets.len()),
+            ("ACCESSES", size_of::<Access>(), self.accesses.len()),
         ]
         .map(|(name, size, entries)| (name, size, entries.max(1).next_power_of_two()))
     }
 
     /// Name and entries of each other private map. A map has at least one entry.
-    fn private_entries(&self) -> [(&'static str, u32); 7] {
-        let t = self.tables;
+    fn private_entries(&self) -> [(&'static str, u32); 3] {
         [
-            ("ACCESSES", self.accesses.len()),
             ("DYNAMIC", self.sizes.device_slots as usize),
-            ("ZONES", t.zones.len()),
-            ("RULES", t.rules.len()),
-            ("BUDGETS", t.budgets.len()),
             ("PEERS", inline::entries(self.ports)),
             ("PEER_SOURCES", inline::entries(self.ports)),
         ]
@@ -275,7 +274,7 @@ impl Generation {
             dynamic[*slot as usize] = device.endpoint;
         }
         let ebpf = &mut self.ebpf;
-        fill(ebpf, "ACCESSES", options.accesses)?;
+        fill_direct(ebpf, "ACCESSES", options.accesses)?;
         fill(ebpf, "DYNAMIC", &dynamic)?;
         fill_direct(ebpf, "PORTS", &ports::table(&ports)?)?;
         fill_direct(ebpf, "VLANS", &tables.vlans)?;
@@ -283,15 +282,15 @@ impl Generation {
         fill_direct(ebpf, "TRIE", &tables.trie)?;
         fill_direct(ebpf, "HOSTS", &tables.hosts)?;
         fill_direct(ebpf, "ENDPOINTS", &tables.endpoints)?;
-        fill(ebpf, "ZONES", &zones)?;
+        fill_direct(ebpf, "ZONES", &zones)?;
         fill_direct(ebpf, "ROWS", &tables.rows)?;
         fill_direct(ebpf, "PROFILES", &tables.profiles)?;
         fill_direct(ebpf, "PROTOCOLS", tables.protocols.as_slice())?;
         fill_direct(ebpf, "SERVICES", &tables.services)?;
         fill_direct(ebpf, "COLUMNS", &tables.columns)?;
         fill_direct(ebpf, "CELLS", &tables.cells)?;
-        fill(ebpf, "RULES", &rules)?;
-        fill(ebpf, "BUDGETS", &tables.budgets)?;
+        fill_direct(ebpf, "RULES", &rules)?;
+        fill_direct(ebpf, "BUDGETS", &tables.budgets)?;
         inline::fill(ebpf, options.ports, &self.slots.ports)
     }
 }

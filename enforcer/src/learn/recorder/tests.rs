@@ -136,6 +136,8 @@ fn nothing_is_written_before_the_file_was_read_nor_without_a_change() {
     recorder.adopt();
     recorder.sweep(&state);
     assert!(path.exists());
+    let counts = recorder.counts();
+    assert_eq!((counts.answered, counts.unanswered, counts.saved), (0, 1, true));
     std::fs::remove_file(&path).unwrap();
     recorder.sweep(&state);
     recorder.close(&state);
@@ -145,4 +147,20 @@ fn nothing_is_written_before_the_file_was_read_nor_without_a_change() {
     assert!(!path.exists(), "a count alone waits");
     recorder.close(&state);
     assert_eq!(Store::load(&path, 8).unwrap().store.iter().next().unwrap().1.count, 2);
+}
+
+#[test]
+fn what_cannot_be_saved_is_told_and_tried_again() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("learned.ndjson");
+    let recorder = Recorder::new(path.clone());
+    let state = crate::state::tests::state();
+    recorder.adopt();
+    let (key, seen) = span(0).sighting(&flow(6, 40_000, 443), &Leases::new()).unwrap();
+    recorder.told().note(key, &seen);
+    std::os::unix::fs::symlink("/dev/full", path.with_extension("new")).unwrap();
+    recorder.sweep(&state);
+    assert!(!recorder.counts().saved && !path.exists());
+    recorder.sweep(&state);
+    assert!(recorder.counts().saved && path.exists(), "the disk has room again");
 }
