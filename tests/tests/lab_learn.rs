@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use enforcer_tests::lab::enforcer::run;
 use enforcer_tests::lab::site::{Plan, Site};
-use enforcer_tests::lab::{Enforcer, PATIENCE, eventually};
+use enforcer_tests::lab::{Enforcer, PATIENCE, Signal, eventually};
 use serde_json::Value;
 
 /// Nothing is permitted, and everything passes. The rogue is no device.
@@ -158,14 +158,18 @@ fn what_was_seen_in_monitor_mode_passes_in_enforce_mode_and_nothing_else() -> Re
     };
     await_pairs(&site, &seen(1))?;
 
-    // A controller that is killed and started again counts each session once.
+    // A controller that is killed and started again counts each session once, and one that ends writes down what it saw.
     enforcer.kill()?;
-    let enforcer = site.start(MONITOR, "")?;
+    let mut enforcer = site.start(MONITOR, "")?;
     let server = site.host("server");
     for address in [IpAddr::from(server.v4), server.v6.into()] {
         session(&site, ["pump", "server"], (address, HL7).into(), PATIENCE)?;
     }
-    let learnt_now = await_pairs(&site, &seen(2))?;
+    enforcer.process().signal(Signal::Terminate)?;
+    enforcer.process().wait(PATIENCE)?;
+    let learnt_now = learnt(&site)?;
+    let expected = seen(2).map(|(words, count)| (words.to_owned(), count));
+    assert!(pairs(&learnt_now).is_superset(&expected.into()), "{learnt_now:#}");
     assert!(
         !learnt_now["rules"].to_string().contains("10.10.110.22"),
         "the scan is no duty: {learnt_now:#}"
@@ -180,8 +184,7 @@ fn what_was_seen_in_monitor_mode_passes_in_enforce_mode_and_nothing_else() -> Re
 
     let rules = learnt_now["policy"].as_str().context("the rules")?;
     let enforce = MONITOR.replace("mode: monitor", "mode: enforce");
-    site.set_policy(&format!("{enforce}{rules}"))?;
-    enforcer.reload()?;
+    let enforcer = site.start(&format!("{enforce}{rules}"), "")?;
     duty(&site)?;
     let by_default = enforcer.count(Enforcer::DROPPED_FRAMES, &[("zone", "pumps"), ("verdict", "drop")])?;
     let elsewhere: [([&str; 2], SocketAddr); 3] = [

@@ -27,6 +27,11 @@ const EVERY: Duration = Duration::from_secs(10);
 const SHARE: u32 = 50;
 /// Between two times of saving without news, when only counts have changed.
 const SAVE_COUNTS: Duration = Duration::from_mins(5);
+/// Flows that are younger are for the next reading: the clock of the kernel program counts in ticks, which may be milliseconds behind or
+/// ahead of ours, and a flow that changes its table may be in neither while they are read.
+const YOUNG: u64 = 1_000_000_000;
+/// As far may that clock be ahead.
+const AHEAD: u64 = 20_000_000;
 /// Things told by events that wait for the next reading, twice as many: nothing of them is answered.
 const WAITING: usize = 8192;
 
@@ -150,7 +155,7 @@ impl Recorder {
     /// Reads what there is, and saves it when that is due. May take seconds.
     pub fn sweep(&self, state: &State) {
         let mut inner = self.inner();
-        let news = inner.read(state) | inner.take(&self.take_told());
+        let news = inner.read(state, false) | inner.take(&self.take_told());
         if inner.is_due(news) {
             inner.save(&self.path);
         }
@@ -161,7 +166,7 @@ impl Recorder {
     /// Reads and saves for the last time.
     pub fn close(&self, state: &State) {
         let mut inner = self.inner();
-        inner.read(state);
+        inner.read(state, true);
         inner.take(&self.take_told());
         if inner.changed && inner.adopted {
             inner.save(&self.path);
@@ -182,8 +187,8 @@ impl Recorder {
 }
 
 impl Inner {
-    /// Adds what the tables of flows have. Returns whether there is news.
-    fn read(&mut self, state: &State) -> bool {
+    /// Adds what the tables of flows have, for the last time those too that are young. Returns whether there is news.
+    fn read(&mut self, state: &State, is_last: bool) -> bool {
         if state.counters().is_none() {
             return false;
         }
@@ -193,11 +198,8 @@ impl Inner {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let boot = boot.trim().to_owned();
         let mark = self.store.mark();
-        let span = Span {
-            after: if mark.boot == boot { mark.ticks } else { 0 },
-            now: clock.now(),
-            unix: unix(SystemTime::now()),
-        };
+        let after = if mark.boot == boot { mark.ticks } else { 0 };
+        let span = Span::new(after, clock.now(), is_last);
         let leases = state.bindings.leases().into_iter();
         let leases: Leases = leases.map(|(device, realm, at)| ((realm, at), device)).collect();
         let mut news = false;
@@ -208,7 +210,10 @@ impl Inner {
             }
         });
         match walked {
-            Ok(()) => self.store.set_mark(Mark { boot, ticks: span.now }),
+            Ok(()) => self.store.set_mark(Mark {
+                boot,
+                ticks: span.until,
+            }),
             Err(error) => tracing::warn!("reading the flows: {error}"),
         }
         news
@@ -261,19 +266,36 @@ impl Inner {
 /// Devices by the realm and the address that they have by DHCP.
 type Leases = HashMap<(String, Ipv4Addr), String>;
 
-/// From the last reading, on the tick clock, to now.
+/// What a reading is for, on the tick clock.
 struct Span {
+    /// Flows that began by then are counted.
     after: u64,
+    /// Flows that began later are for the next reading.
+    until: u64,
     now: u64,
     /// Unix seconds now.
     unix: u64,
 }
 
 impl Span {
+    /// From where the last reading ended, which may be ahead, to now.
+    fn new(after: u64, now: u64, is_last: bool) -> Self {
+        let until = if is_last {
+            now + AHEAD
+        } else {
+            now.saturating_sub(YOUNG)
+        };
+        Self {
+            after,
+            until: until.max(after),
+            now,
+            unix: unix(SystemTime::now()),
+        }
+    }
+
     /// What a flow tells; `None` when that is known.
     fn sighting(&self, flow: &RefusedFlow, leases: &Leases) -> Option<(Key, Observation)> {
-        // What began during the reading is for the next one.
-        if flow.created > self.now {
+        if flow.created > self.until {
             return None;
         }
         let turned = is_turned(flow.protocol, flow.from.1, flow.to.1);

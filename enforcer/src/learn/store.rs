@@ -194,12 +194,17 @@ impl Store {
             self.leave_out(1);
             return false;
         }
+        // Who was there was there once at least, even if its beginning was counted before and has been given up since.
+        let first = Observation {
+            count: seen.count.max(1),
+            ..seen.clone()
+        };
         if seen.answered {
-            self.answered.insert(key, seen.clone());
+            self.answered.insert(key, first);
         } else {
             *self.by_source.entry(source(&key)).or_default() += 1;
             self.arrivals.push_back(key.clone());
-            self.unanswered.insert(key, seen.clone());
+            self.unanswered.insert(key, first);
         }
         true
     }

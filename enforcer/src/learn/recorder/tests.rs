@@ -23,6 +23,7 @@ fn flow(protocol: u8, from: u16, to: u16) -> RefusedFlow {
 fn span(after: u64) -> Span {
     Span {
         after: after * 1_000_000_000,
+        until: 599_000_000_000,
         now: 600_000_000_000,
         unix: 1_000_000,
     }
@@ -40,11 +41,31 @@ fn a_flow_is_counted_once_and_its_last_frame_is_followed() {
     assert_eq!(sighting(499).unwrap().1.count, 1);
     assert_eq!(sighting(500).unwrap().1.count, 0, "the reading before has counted it");
     let late = RefusedFlow {
-        created: 600_000_000_001,
-        seen: 600_000_000_001,
+        created: 599_000_000_001,
+        seen: 600_000_000_000,
         ..flow(6, 40_000, 443)
     };
     assert_eq!(span(0).sighting(&late, &Leases::new()), None, "the next reading has it");
+}
+
+#[test]
+fn readings_follow_each_other_without_a_gap_and_without_an_overlap() {
+    const SECOND: u64 = 1_000_000_000;
+    let mut after = 0;
+    let mut counted = 0;
+    let young = RefusedFlow {
+        created: 10 * SECOND,
+        seen: 10 * SECOND,
+        ..flow(6, 40_000, 443)
+    };
+    // The one of a controller that ends, and the first one of the next, moments later.
+    for (tenths, is_last) in [(95, false), (101, false), (102, true), (104, false), (250, false)] {
+        let span = Span::new(after, tenths * SECOND / 10, is_last);
+        assert!(span.until >= after, "it never goes back");
+        counted += span.sighting(&young, &Leases::new()).map_or(0, |(_, seen)| seen.count);
+        after = span.until;
+    }
+    assert_eq!(counted, 1);
 }
 
 #[test]

@@ -58,6 +58,19 @@ fn sightings_of_the_same_add_up() {
 }
 
 #[test]
+fn what_was_counted_before_and_given_up_counts_once() {
+    let mut store = Store::new(8);
+    for times in 0..2 {
+        let counted_before = Observation {
+            count: 0,
+            ..seen(true, times)
+        };
+        store.note(key("a", 443), &counted_before);
+        assert_eq!(contents(&store)[0].1.count, 1);
+    }
+}
+
+#[test]
 fn what_was_seen_the_right_way_round_once_is_not_turned() {
     let mut store = Store::new(8);
     let turned = Observation {
