@@ -1,6 +1,6 @@
 //! Where a frame may come from: port, VLAN, link-local control protocols, source address.
 
-use crate::abi::{Address, Endpoint, Lan, NO_LAN, Port, SELF_ZONE, VLAN_INNER, control, endpoint_flags};
+use crate::abi::{Address, Endpoint, Lan, NO_LAN, Port, VLAN_INNER, control, endpoint_flags};
 use crate::classify::is_invalid_source;
 use crate::packet::{Packet, ethertype, icmpv6, is_link_local, protocol};
 use crate::tables::Tables;
@@ -112,12 +112,12 @@ pub const fn valid_sender(packet: &Packet) -> Result<(), DropReason> {
     }
 }
 
-/// A source address that no host may use; or one that means something on its link only (RFC 3927, RFC 4291) to a destination
-/// that is not there, so that an answer would not find back.
+/// A source address that no host may use; or one that means something on its link only (RFC 3927, RFC 4291) unless
+/// the packet `stays` there or ends at the gateway: elsewhere an answer would not find back.
 #[inline(always)]
-pub fn valid_source(packet: &Packet, place: &Place<'_>, destination: &Endpoint) -> Result<(), DropReason> {
-    let strays = is_link_local(packet.family, &packet.source) && !place.is_link_of(destination);
-    if strays || is_invalid_source(packet.family, &packet.source) {
+pub fn valid_source(packet: &Packet, stays: bool) -> Result<(), DropReason> {
+    let lost = !stays && is_link_local(packet.family, &packet.source);
+    if lost || is_invalid_source(packet.family, &packet.source) {
         Err(DropReason::InvalidSource)
     } else {
         Ok(())
@@ -140,12 +140,6 @@ impl Place<'_> {
     #[inline(always)]
     fn is_home_of(&self, endpoint: &Endpoint) -> bool {
         self.uplink || endpoint.lan == self.id
-    }
-
-    /// Whether a frame to this address stays on the link, or ends at the gateway.
-    #[inline(always)]
-    pub(crate) fn is_link_of(&self, endpoint: &Endpoint) -> bool {
-        endpoint.lan == self.id || endpoint.zone == SELF_ZONE
     }
 
     #[inline(always)]

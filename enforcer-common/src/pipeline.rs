@@ -1,8 +1,8 @@
 //! The whole path of a frame, in order.
 
 use crate::abi::{
-    Address, Endpoint, Lan, NO_LAN, NO_RULE, UNKNOWN_ENDPOINT, UNKNOWN_ZONE, endpoint_flags, guard as bits, guard_mode,
-    port_flags,
+    Address, Endpoint, Lan, NO_LAN, NO_RULE, SELF_ZONE, UNKNOWN_ENDPOINT, UNKNOWN_ZONE, endpoint_flags, guard as bits,
+    guard_mode, port_flags,
 };
 use crate::budget::{self, Charge};
 use crate::concurrency::Activity;
@@ -92,6 +92,8 @@ pub struct Progress {
     pub decision: Decision,
     /// A refusal lets the frame pass. Until port, VLAN and zones are known, refusing is the rule.
     monitored: bool,
+    /// It is for somebody on the VLAN that it came by, or for the gateway.
+    stays: bool,
     /// What a guard in monitor mode found wrong: counted, if nothing else refuses the frame.
     noted: DropReason,
     /// The keys that it is looked up by.
@@ -105,6 +107,7 @@ impl Progress {
         Self {
             decision: Decision::undecided(),
             monitored: false,
+            stays: false,
             noted: DropReason::None,
             keys: Keys::EMPTY,
         }
@@ -117,6 +120,7 @@ impl Progress {
     pub const fn begin(&mut self) {
         self.decision = Decision::undecided();
         self.monitored = false;
+        self.stays = false;
         self.noted = DropReason::None;
     }
 }
@@ -211,7 +215,7 @@ fn stages<F: Frame + ?Sized, T: Tables>(
         uplink: progress.keys.uplink,
     };
     // Neighbour discovery to elsewhere is a matter of rules, like all that leaves the link.
-    if guard::is_address_resolution(packet) && (packet.family == 0 || place.is_link_of(destination)) {
+    if guard::is_address_resolution(packet) && (packet.family == 0 || progress.stays) {
         let speaker = if guard::is_probe(packet) { destination } else { source };
         resolution(tables, packet, &place, speaker, now, progress)?;
         if budget::of_group(packet, lan) == 0 {
@@ -231,7 +235,7 @@ fn stages<F: Frame + ?Sized, T: Tables>(
 
     // 4. Source guard.
     progress.decision.stage = Stage::Source;
-    guard::valid_source(packet, &place, destination)?;
+    guard::valid_source(packet, progress.stays)?;
     progress.watch(lan, bits::SOURCE, || guard::source(packet, &place, source))?;
     if guard::is_dhcp_server_message(packet) {
         progress.watch(lan, bits::DHCP, || guard::dhcp(packet, &place, source))?;
@@ -298,6 +302,7 @@ fn locate<'t, T: Tables>(
     (decision.lan, decision.zone, decision.destination_zone) = (lan_id, lan.zone, destination.zone);
     (decision.source, decision.destination) = (source_id, destination_id);
     progress.monitored = port_monitored || is_monitor(lan.mode | destination.mode);
+    progress.stays = destination.lan == lan_id || destination.zone == SELF_ZONE;
     Ok(Ends {
         lan,
         source,
