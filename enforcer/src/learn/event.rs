@@ -46,7 +46,9 @@ fn seen(event: &Event, at: u64, names: &GenerationNames) -> Option<News> {
     let realm = tables.names.realms.get(usize::from(lan.realm))?;
     let vlan = tables.names.lans.get(usize::from(event.lan))?.vlan?;
     let end = |endpoint: u32, address: IpAddr| {
-        let leased = tables.dynamic.iter().find(|device| device.endpoint == endpoint);
+        let device = tables.names.endpoints.get(endpoint as usize);
+        let device = device.and_then(|name| tables.dynamic_device(name.device.as_deref()?));
+        let leased = device.filter(|device| address.is_ipv4() && device.endpoint == endpoint);
         leased.map_or(End::Address(address), |device| End::Device(device.name.clone()))
     };
     let is_of_link = [from, to].into_iter().any(link_scoped::contains);

@@ -1,5 +1,6 @@
 //! What a policy says of what was seen.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
@@ -19,6 +20,8 @@ use crate::words;
 pub(super) struct Judge<'p> {
     policy: &'p ValidPolicy,
     engine: Engine,
+    /// VLANs as policies write them.
+    lans: HashMap<String, Lan>,
     now: u64,
 }
 
@@ -72,8 +75,11 @@ impl<'p> Judge<'p> {
     pub(super) fn new(policy: &'p ValidPolicy) -> Result<Self, Diagnostics> {
         let now = SystemTime::now();
         let tables = policy::compile_at(policy, now)?;
+        let vlans = tables.names.lans.iter().map(|lan| lan.vlan);
+        let lans = vlans.zip(&tables.lans);
         Ok(Self {
             policy,
+            lans: lans.filter_map(|(vlan, lan)| Some((vlan?.to_string(), *lan))).collect(),
             engine: Engine::new(tables, vec![PortSetup::new("learn", 0).entry(0)]),
             now: nanos(now),
         })
@@ -89,7 +95,7 @@ impl<'p> Judge<'p> {
 
     fn place(&self, key: &Key, end: &End) -> Result<Place<'p>, String> {
         let lan = match &key.link {
-            Some(vlan) => self.lan_of(vlan).ok_or_else(|| format!("VLAN {vlan}"))?,
+            Some(vlan) => *self.lans.get(vlan).ok_or_else(|| format!("VLAN {vlan}"))?,
             None => self
                 .lan_in(&key.realm)
                 .ok_or_else(|| format!("realm `{}`", key.realm))?,
@@ -98,15 +104,6 @@ impl<'p> Judge<'p> {
             End::Address(address) => Ok(self.at(&lan, *address)),
             End::Device(name) => self.leased(name).ok_or_else(|| format!("device `{name}`")),
         }
-    }
-
-    /// A VLAN, written as policies do.
-    fn lan_of(&self, vlan: &str) -> Option<Lan> {
-        let tables = self.engine.tables();
-        let written = |vlan: &crate::policy::valid::VlanId| vlan.to_string();
-        let mut names = tables.names.lans.iter();
-        let found = names.position(|lan| lan.vlan.as_ref().map(written).as_deref() == Some(vlan))?;
-        tables.lans.get(found).copied()
     }
 
     /// A VLAN of an address space.
@@ -136,7 +133,7 @@ impl<'p> Judge<'p> {
         let device = &self.policy.devices[self.device(name)?];
         let tables = self.engine.tables();
         let realm = self.policy.zones[device.zone].realm;
-        if let Some(dynamic) = tables.dynamic.iter().find(|dynamic| dynamic.name == name) {
+        if let Some(dynamic) = tables.dynamic_device(name) {
             return Some(Place {
                 endpoint: tables.endpoints[dynamic.endpoint as usize],
                 zone: device.zone,

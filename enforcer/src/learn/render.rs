@@ -54,7 +54,7 @@ pub fn findings(proposal: &Proposal) -> String {
     } = proposal;
     let _ = writeln!(
         text,
-        "{seen} different connections: {proposed} by {} proposed rules, {permitted} permitted already, {} left out",
+        "{seen} different connections: {} rules proposed for {proposed}, {permitted} permitted already, {} left out",
         rules.len(),
         seen - proposed - permitted
     );

@@ -120,6 +120,12 @@ pub struct LanName {
 }
 
 impl TableSet {
+    /// The device of a name that gets its address by DHCP.
+    pub fn dynamic_device(&self, name: &str) -> Option<&DynamicDevice> {
+        let found = self.dynamic.binary_search_by(|device| device.name.as_str().cmp(name));
+        found.ok().and_then(|place| self.dynamic.get(place))
+    }
+
     /// Name and number of entries of each table, in the order of the maps.
     pub fn sizes(&self) -> [(&'static str, usize); 14] {
         [

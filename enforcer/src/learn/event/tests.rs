@@ -71,3 +71,37 @@ fn what_guards_and_limits_would_refuse_is_kept_by_vlan_and_reason() {
         "10.10.110.21 (00:00:00:00:00:00) to 224.0.0.251, udp/5353"
     );
 }
+
+#[test]
+fn a_device_with_a_leased_address_is_known_by_its_name() {
+    const POLICY: &str = "zones:\n  ward: {vlan: 30, subnets: [10.3.0.0/24]}\n\
+                          devices:\n  tablet: {zone: ward, mac: '02:00:00:00:30:01', dhcp: true}\n";
+    let policy = crate::policy::load_texts([("ward.yaml".into(), POLICY.to_owned())]).unwrap();
+    let tables = std::sync::Arc::new(crate::policy::compile(&policy).unwrap());
+    let leased = tables.dynamic[0].endpoint;
+    let names = GenerationNames {
+        number: 1,
+        ports: std::collections::BTreeMap::new(),
+        tables: std::sync::Arc::clone(&tables),
+    };
+    let from = |source: u32| {
+        let event = Event {
+            lan: 1,
+            source,
+            family: 4,
+            protocol: 17,
+            source_address: [0, 0, 0, 0x0a03_0009],
+            destination_address: [0, 0, 0, 0xe000_00fb],
+            verdict: Verdict::WouldDrop as u8,
+            reason: DropReason::DefaultDeny as u8,
+            stage: Stage::Policy as u8,
+            ..Event::default()
+        };
+        match teaches(&event, 7, &names) {
+            Some(News::Seen(key, _)) => key.from,
+            _ => panic!("a frame to a group is news"),
+        }
+    };
+    assert_eq!(from(leased), End::Device("tablet".into()));
+    assert_eq!(from(0), End::Address("10.3.0.9".parse().unwrap()));
+}
