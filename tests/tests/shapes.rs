@@ -109,7 +109,8 @@ fn the_shapes_reach_every_outcome() {
 
 /// The kernel's verdict, reason, stage, rule, endpoints and counters are those of the userspace build.
 ///
-/// Pitfall 12: the tracer of policies disagreed with the data path. Here it is the data path.
+/// Pitfalls 12 and 17: the tracer of policies disagreed with the data path; here it is the data path. A verdict was computed, and
+/// another one returned; here the action is held to the decision.
 #[test]
 fn the_kernel_program_agrees_in_everything() {
     let mut kernel = InKernel::load().expect("the kernel takes the program: this test wants root");

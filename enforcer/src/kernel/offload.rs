@@ -194,6 +194,17 @@ mod tests {
         }
     }
 
+    /// Pitfall 2: the tags stayed hidden, and filters matched nothing. `vlan-challenged` stands for an offload that its driver
+    /// cannot switch off: of the loopback interface it is on for good.
+    #[test]
+    fn a_port_that_goes_on_hiding_tags_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut offloads = Offloads::open(folder.path()).unwrap();
+        let refused = offloads.switch_off(&device("lo", 1), &["vlan-challenged"], "trunk0");
+        let error = refused.expect_err("it cannot be switched").to_string();
+        assert!(error.contains("port trunk0 is refused: lo hides VLAN tags"), "{error}");
+    }
+
     #[test]
     fn what_was_on_is_remembered_across_restarts_and_never_forgotten_by_a_second_look() {
         let folder = tempfile::TempDir::new().unwrap();

@@ -213,6 +213,8 @@ impl Damage {
             (Self::CutHeader, content) => matches!(content, Content::Arp(_) | Content::Ip(_)),
             (_, Content::Ip(ip)) => match self {
                 Self::ExtensionLength => ip.source.is_ipv6() && (1..4).contains(&ip.extensions),
+                // Without anything behind it, the header would be cut.
+                Self::CutPacket => ip.payload > 0 || (ip.has_transport() && ip.header() > 0),
                 Self::SourceRoute if ip.source.is_ipv4() => ip.extensions >= 2,
                 Self::SourceRoute => ip.extensions > 0,
                 Self::CutTransport => ip.has_transport() && !matches!(ip.transport, Transport::Other(_)),

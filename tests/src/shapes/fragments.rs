@@ -45,6 +45,7 @@ fn in_parts(base: impl Fn() -> Builder, id: u32) -> Vec<Case> {
     };
     let own = |number: u16| own(number).payload([0; 64]).build();
     vec![
+        // Pitfall 5: parts fared by their timing. Each order has its verdict.
         sequence(
             "later fragments follow their first",
             [
@@ -53,6 +54,7 @@ fn in_parts(base: impl Fn() -> Builder, id: u32) -> Vec<Case> {
                 (later(base(), id + 1, 136), in_flow(RULE)),
             ],
         ),
+        // Pitfall 5, too.
         sequence(
             "a later fragment before its first",
             [
@@ -72,6 +74,7 @@ fn in_parts(base: impl Fn() -> Builder, id: u32) -> Vec<Case> {
                 (later(base(), id + 5, 72), orphan()),
             ],
         ),
+        // And here, pitfall 5: what hides behind an overlap.
         sequence(
             "a later fragment that reaches into the first",
             [

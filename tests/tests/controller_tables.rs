@@ -1,0 +1,91 @@
+//! What the tables of the kernel program tell of themselves when they are full, or fail. Needs root.
+
+mod gateway;
+
+use anyhow::{Context as _, Result};
+use aya::maps::{Map, MapData, PerCpuArray, PerCpuValues};
+use enforcer_common::abi::{StateTable, TABLE_COUNTERS, table_counter};
+use enforcer_tests::lab::{Enforcer, PacketSocket};
+use gateway::ward::{ACK, SYN, to_pump, to_server, ward};
+use gateway::{Gateway, eventually};
+
+/// A gateway whose tables of flows have room for so many.
+fn small<'g>(gateway: &'g Gateway, flows: u32) -> Result<Enforcer<'g>> {
+    let mut config = gateway.config(&["trunk0"]);
+    config.settings = format!("tables.flows = {flows}\ntables.half_open = {flows}");
+    Enforcer::start(&gateway.namespace, &config)
+}
+
+fn permitted(enforcer: &Enforcer<'_>, frames: u64) -> Result<()> {
+    let rule = [("rule", "pumps-to-servers")];
+    eventually("all frames are permitted", || {
+        Ok(enforcer.count(Enforcer::RULE_FRAMES, &rule)? == frames)
+    })
+}
+
+fn handshake(switch: &PacketSocket, port: u16) -> Result<()> {
+    switch.send(&to_server(port, 443, SYN))?;
+    switch.send(&to_pump(port, SYN | ACK))?;
+    Ok(switch.send(&to_server(port, 443, ACK))?)
+}
+
+/// Pitfall 9: a table overflowed, nothing said so, and its pressure was shown as 0.
+#[test]
+fn a_table_that_is_full_makes_room_and_tells_its_pressure_and_whom_it_gave_up() -> Result<()> {
+    const ROOM: u32 = 512;
+    const OPENERS: u16 = 4096;
+    let (gateway, switch) = ward()?;
+    let enforcer = small(&gateway, ROOM)?;
+    handshake(&switch, 1)?;
+    permitted(&enforcer, 3)?;
+    for port in 0..OPENERS {
+        switch.send(&to_server(10_000 + port, 443, SYN))?;
+        if port % 64 == 63 {
+            // As many as a socket holds.
+            permitted(&enforcer, 3 + u64::from(port) + 1)?;
+        }
+    }
+    let of = |metric: &str, table: &str| enforcer.metrics().map(|all| all.sum(metric, &[("table", table)]));
+    let given_up = f64::from(OPENERS) - f64::from(ROOM);
+    eventually("what made room is told", || {
+        Ok(of("enforcer_table_evicted_total", "half_open")? >= given_up)
+    })?;
+    let pressure = of("enforcer_table_pressure", "half_open")?;
+    assert!(pressure > 0.5 && pressure <= 1.0, "{pressure}");
+    // The established flow is where no opener comes.
+    assert!(of("enforcer_table_evicted_total", "flows")?.abs() < 0.5);
+    assert!((of("enforcer_table_entries", "flows")? - 1.0).abs() < 0.5);
+    switch.send(&to_pump(1, ACK))?;
+    permitted(&enforcer, 4 + u64::from(OPENERS))
+}
+
+/// A failure of the table of half-open flows, as the kernel program counts it.
+fn fail(gateway: &Gateway, errno: i32, times: u64) -> Result<()> {
+    let open = || MapData::from_pin("/sys/fs/bpf/enforcer/v3/maps/TABLE_COUNTERS");
+    let map = gateway.namespace.enter(open).context("the pinned counters")?;
+    let mut counters: PerCpuArray<MapData, u64> = Map::PerCpuArray(map).try_into()?;
+    let index = StateTable::HalfOpen as u32 * TABLE_COUNTERS + table_counter::FAILED + errno.unsigned_abs();
+    let each = vec![times; aya::util::nr_cpus().map_err(|(_, error)| error)?];
+    Ok(counters.set(index, PerCpuValues::try_from(each)?, 0)?)
+}
+
+/// Pitfall 10: "insertion failed" was a transient `EBUSY` and not a full table, and nobody could tell. The kernel fails an
+/// insertion when no test wants it to, so here the counters are written that the kernel program would write.
+#[test]
+fn an_insertion_that_fails_is_told_with_its_errno() -> Result<()> {
+    let (gateway, _switch) = ward()?;
+    let enforcer = small(&gateway, 512)?;
+    let failures = |errno: &str| {
+        let labels = [("table", "half_open"), ("errno", errno)];
+        enforcer.count("enforcer_table_insert_failures_total", &labels)
+    };
+    assert_eq!((failures("EBUSY")?, failures("ENOMEM")?), (0, 0));
+    let cpus = aya::util::nr_cpus().map_err(|(_, error)| error)? as u64;
+    fail(&gateway, libc::EBUSY, 3)?;
+    fail(&gateway, libc::EPERM, 1)?;
+    assert_eq!(
+        (failures("EBUSY")?, failures("ENOMEM")?, failures("EPERM")?),
+        (3 * cpus, 0, cpus)
+    );
+    Ok(())
+}
