@@ -10,7 +10,7 @@ use gateway::ward::{ACK, SYN, to_pump, to_server, ward};
 use gateway::{Gateway, eventually};
 
 /// A gateway whose tables of flows have room for so many.
-fn small<'g>(gateway: &'g Gateway, flows: u32) -> Result<Enforcer<'g>> {
+fn small(gateway: &Gateway, flows: u32) -> Result<Enforcer<'_>> {
     let mut config = gateway.config(&["trunk0"]);
     config.settings = format!("tables.flows = {flows}\ntables.half_open = {flows}");
     Enforcer::start(&gateway.namespace, &config)
