@@ -23,4 +23,5 @@ pub mod plan;
 pub mod policy;
 pub mod revisions;
 pub mod state;
+pub mod top;
 pub mod words;

@@ -318,6 +318,12 @@ pub fn rfc3339_seconds(at: SystemTime) -> String {
     rfc3339(SystemTime::UNIX_EPOCH + Duration::from_secs(unix(at)))
 }
 
+/// The monotonic clock in milliseconds, to tell how long has passed between two readings.
+pub fn monotonic_millis() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec.cast_unsigned() * 1000 + now.tv_nsec.cast_unsigned() / 1_000_000
+}
+
 /// A moment as RFC 3339, UTC.
 pub fn rfc3339(at: SystemTime) -> String {
     OffsetDateTime::from(at).format(&Rfc3339).unwrap_or_default()

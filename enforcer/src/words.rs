@@ -90,3 +90,32 @@ pub fn hexadecimal(octets: &[u8]) -> String {
         .iter()
         .fold(String::new(), |text, octet| text + &format!("{octet:02x}"))
 }
+
+/// A number of octets for people: `987`, `1.2k`, `34M`.
+pub fn short(number: u64) -> String {
+    let mut value = number;
+    let mut rest = 0;
+    let mut unit = "";
+    for larger in ["k", "M", "G", "T", "P"] {
+        if value < 1000 {
+            break;
+        }
+        (rest, value, unit) = (value % 1000 / 100, value / 1000, larger);
+    }
+    if unit.is_empty() || value >= 10 {
+        format!("{value}{unit}")
+    } else {
+        format!("{value}.{rest}{unit}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short() {
+        let all = [0, 999, 1000, 1999, 10_999, 999_999, 1_000_000, 34_567_890].map(short);
+        assert_eq!(all, ["0", "999", "1.0k", "1.9k", "10k", "999k", "1.0M", "34M"]);
+    }
+}

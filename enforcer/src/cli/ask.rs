@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{ConfigArgument, Exit, OutputFormat};
 use crate::control::{self, Verb};
+pub(super) use crate::words::short;
 
 /// Arguments of a command with one answer.
 #[derive(clap::Args)]
@@ -48,24 +49,6 @@ pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     rows.iter().map(line).collect()
 }
 
-/// A number of octets for people: `987`, `1.2k`, `34M`.
-pub(super) fn short(number: u64) -> String {
-    let mut value = number;
-    let mut rest = 0;
-    let mut unit = "";
-    for larger in ["k", "M", "G", "T", "P"] {
-        if value < 1000 {
-            break;
-        }
-        (rest, value, unit) = (value % 1000 / 100, value / 1000, larger);
-    }
-    if unit.is_empty() || value >= 10 {
-        format!("{value}{unit}")
-    } else {
-        format!("{value}.{rest}{unit}")
-    }
-}
-
 /// Seconds for people: `5s`, `3m10s`, `2h05m`, `4d03h`.
 pub(super) fn duration(seconds: u64) -> String {
     match seconds {
@@ -79,12 +62,6 @@ pub(super) fn duration(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_short() {
-        let all = [0, 999, 1000, 1999, 10_999, 999_999, 1_000_000, 34_567_890].map(short);
-        assert_eq!(all, ["0", "999", "1.0k", "1.9k", "10k", "999k", "1.0M", "34M"]);
-    }
 
     #[test]
     fn durations_have_two_units() {

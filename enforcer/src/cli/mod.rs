@@ -20,6 +20,7 @@ mod simulate;
 mod status;
 mod terminal;
 mod test;
+mod top;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -71,6 +72,8 @@ enum Command {
     Devices(ask::AskArguments),
     /// Show events as they come: frames that are refused, and the first of flows that a rule logs.
     Monitor(monitor::Arguments),
+    /// Show who does how much at this moment: zones, devices, rules, reasons and ports.
+    Top(top::Arguments),
     /// Tell of the flows that are kept: who talks to whom, by which rule, how much and since when.
     Flows(flows::Arguments),
     /// Look at the machine, the ports and the files, and tell what is in the way, with the cure.
@@ -119,6 +122,7 @@ impl Command {
             Self::Status(arguments) => status::run(arguments),
             Self::Devices(arguments) => devices::run(arguments),
             Self::Monitor(arguments) => monitor::run(arguments),
+            Self::Top(arguments) => top::run(arguments),
             Self::Flows(arguments) => flows::run(arguments),
             Self::Doctor(arguments) => doctor::run(arguments),
             Self::Detach(config) => detach::run(config),

@@ -73,7 +73,8 @@ pub(super) fn summary(status: &Value) -> String {
     }
 }
 
-fn reasons(status: &Value) -> String {
+/// Why it is not ready, on one line.
+pub(super) fn reasons(status: &Value) -> String {
     let reasons = status["not_ready_because"].as_array().into_iter().flatten();
     reasons.filter_map(Value::as_str).collect::<Vec<_>>().join("; ")
 }

@@ -56,6 +56,12 @@ pub enum Verb {
     /// Tell of the devices, their addresses and what they do. The result is a list of
     /// [`DeviceReport`](crate::flows::DeviceReport).
     Devices,
+    /// Tell of the counters, those of devices on demand. The result is a
+    /// [`CounterReport`](crate::metrics::CounterReport).
+    Counters {
+        /// Whether devices are asked for.
+        devices: bool,
+    },
     /// Tell of events as they come, one line each, until the client goes.
     Monitor(Filter),
     /// Tell of flows, one line each, and of their number in the last line: [`fetch`](crate::flows::fetch) reads them.
@@ -69,7 +75,10 @@ pub enum Verb {
 impl Verb {
     /// Whether it changes anything.
     fn is_mutating(&self) -> bool {
-        !matches!(self, Self::Status | Self::Devices | Self::Monitor(_) | Self::Flows(_))
+        !matches!(
+            self,
+            Self::Status | Self::Devices | Self::Counters { .. } | Self::Monitor(_) | Self::Flows(_)
+        )
     }
 }
 

@@ -18,6 +18,7 @@ use super::streams::{self, Stream, Streams};
 use super::{Answer, CLIENT_TIMEOUT, Command, REQUEST_BYTES, Request, VERSION, Verb, WORK_TIMEOUT, socket_path};
 use crate::clients;
 use crate::flows::DeviceReport;
+use crate::metrics::CounterReport;
 use crate::state::State;
 
 /// Clients at a time.
@@ -133,6 +134,7 @@ async fn answer(
     match request.request {
         Verb::Status => json(&*state.status()),
         Verb::Devices => json(&with_flows(state, DeviceReport::all).await?),
+        Verb::Counters { devices } => json(&with_flows(state, move |state| CounterReport::read(state, devices)).await?),
         Verb::Monitor(_) | Verb::Flows(_) => Err("an answer of many lines".to_owned()),
         Verb::Reload => {
             ask(commands, Command::Reload).await?;

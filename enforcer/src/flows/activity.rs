@@ -15,7 +15,7 @@ use super::select::{is_living, walk};
 use crate::bindings::DeviceStatus;
 use crate::kernel::ticks::TickClock;
 use crate::object::OBJECT;
-use crate::state::{State, rfc3339_seconds};
+use crate::state::{State, monotonic_millis, rfc3339_seconds};
 
 /// Reading the flows may take this part of the time.
 const SHARE: u32 = 20;
@@ -57,6 +57,8 @@ pub struct Activity {
     pub devices: HashMap<String, Sum>,
     /// By name of the zone.
     pub zones: BTreeMap<String, Sum>,
+    /// When the flows were read: milliseconds of the monotonic clock.
+    pub read_at: u64,
 }
 
 impl Activity {
@@ -64,9 +66,13 @@ impl Activity {
         let Some(namer) = Namer::new(state) else {
             return Ok(Self::default());
         };
+        let read_at = monotonic_millis();
         let now = TickClock::measure(OBJECT).map_err(|error| error.to_string())?.now();
         let sums = sums(state, &namer, now).map_err(|error| format!("reading the flows: {error}"))?;
-        let mut activity = Self::default();
+        let mut activity = Self {
+            read_at,
+            ..Self::default()
+        };
         for (endpoint, sum) in sums {
             if let Some(device) = namer.device(endpoint) {
                 merge(activity.devices.entry(device.to_owned()).or_default(), sum);

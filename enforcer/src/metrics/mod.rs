@@ -2,6 +2,7 @@
 //!
 //! Labels come from the configuration and the policy only, never from a frame.
 
+mod report;
 mod scrape;
 mod sweep;
 mod tables;
@@ -14,6 +15,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{IntGaugeVec, Opts, Registry, TextEncoder};
 
 use crate::state::State;
+pub use report::{CounterReport, DeviceCounts, PortCounts, ReasonCounts, RuleCounts, ZoneCounts};
 use scrape::Scrape;
 pub use sweep::sweep;
 

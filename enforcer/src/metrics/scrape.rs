@@ -349,7 +349,8 @@ pub(super) fn per_cpu<V: Pod>(map: &PerCpuArray<MapData, V>, index: u32) -> Vec<
     map.get(&index, 0).map(|values| values.to_vec()).unwrap_or_default()
 }
 
-fn sum(map: &PerCpuArray<MapData, Counter>, index: u32) -> Counter {
+/// A counter of all CPUs together.
+pub(super) fn sum(map: &PerCpuArray<MapData, Counter>, index: u32) -> Counter {
     per_cpu(map, index)
         .iter()
         .fold(Counter::default(), |sum, counter| Counter {
