@@ -9,6 +9,8 @@ use crate::shared::Shared;
 
 /// Nanoseconds that a bucket may be ahead beyond what its rate explains, before it counts as left by another rate.
 const LEFTOVER: u64 = 1_000_000_000;
+/// CPUs that may admit a unit each before one of them has charged the bucket.
+const RACING: u64 = 16;
 
 /// What one frame or flow costs of a limit, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +90,7 @@ pub fn take(bucket: &Shared<u64>, rate: Rate, now: u64) -> bool {
 /// When the next unit is due: not before now, and not so late that only another rate can have left the bucket so.
 #[inline(always)]
 const fn start(arrival: u64, charge: Charge, now: u64) -> u64 {
-    let longest = now + 2 * (charge.tolerance + charge.most) + LEFTOVER;
+    let longest = now + 2 * charge.tolerance + (RACING + 1) * charge.most + LEFTOVER;
     if arrival < now || arrival > longest {
         now
     } else {
@@ -180,6 +182,26 @@ mod tests {
             },
             now
         ));
+    }
+
+    /// Several CPUs admit a unit in the same moment, and the others' is owed. Four of them left a slow limit so far ahead that it
+    /// was taken for one of another rate, and began anew: who could make them race, every time.
+    #[test]
+    fn what_cpus_admit_in_the_same_moment_is_owed() {
+        const HOUR: u64 = 3_600_000_000_000;
+        let hourly = Rate {
+            cost: HOUR,
+            tolerance: 0,
+        };
+        let bucket = Shared::new(0);
+        let now = 1_000_000_000_000;
+        let admitted = (0..RACING).filter(|_| admits(&bucket, hourly.one(), 0, now)).count() as u64;
+        (0..admitted).for_each(|_| charge(&bucket, hourly.one(), now));
+        assert_eq!(admitted, RACING);
+        for hours in 0..RACING {
+            assert!(!take(&bucket, hourly, now + hours * HOUR), "after {hours} hours");
+        }
+        assert!(take(&bucket, hourly, now + RACING * HOUR));
     }
 
     #[test]
