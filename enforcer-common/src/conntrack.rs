@@ -185,6 +185,7 @@ impl Flow {
             rule: Shared::new(rule),
             generation: Shared::new(generation),
             state: Shared::new(state as u8),
+            entered_as: state as u8,
             initiator_low: u8::from(initiator_low),
             refusal: Shared::new(refusal),
             ..Self::default()

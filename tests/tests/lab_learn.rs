@@ -208,6 +208,31 @@ fn what_was_seen_in_monitor_mode_passes_in_enforce_mode_and_nothing_else() -> Re
 }
 
 #[test]
+fn a_session_that_is_older_than_the_monitoring_is_learnt_the_right_way_round() -> Result<()> {
+    let site = build()?;
+    let at = SocketAddr::from((site.host("server").v4, HL7));
+    let listener = site.inside("server").enter(|| TcpListener::bind(at))?;
+    let mut pump = site
+        .inside("pump")
+        .enter(|| TcpStream::connect_timeout(&at, PATIENCE))?;
+    let (mut server, _) = listener.accept()?;
+    let _enforcer = site.start(MONITOR, "")?;
+    // The server speaks first, to a port that only a client has.
+    let mut got = [0; WORDS.len()];
+    pump.set_read_timeout(Some(PATIENCE))?;
+    server.write_all(WORDS)?;
+    pump.read_exact(&mut got)?;
+    let learnt = await_pairs(&site, &[("pump-1 server-1 tcp/2575", 1)])?;
+    let findings = learnt["findings"].as_array().context("findings")?;
+    assert_eq!(
+        (&findings[0]["kind"], &findings[0]["subject"]),
+        (&"turned".into(), &"server-1 of servers".into()),
+        "{findings:#?}"
+    );
+    Ok(())
+}
+
+#[test]
 fn a_store_that_is_damaged_is_set_aside_and_the_controller_goes_on() -> Result<()> {
     let site = build()?;
     let write = || std::fs::create_dir_all("/run/enforcer-state").and_then(|()| std::fs::write(STORE, "not a store\n"));

@@ -65,8 +65,9 @@ pub struct Flow {
     pub initiator_low: u8,
     /// In monitor mode, the [`DropReason`](crate::verdict::DropReason) that enforce mode would give; 0 when permitted.
     pub refusal: Shared<u8>,
-    /// Padding, in parts that are aligned: the verifier refuses copies across them on the stack.
-    pub reserved: u8,
+    /// The [`FlowState`] that it was entered in: [`PickedUp`](FlowState::PickedUp) when its first frame was not its opener, so that who
+    /// opened it is only supposed.
+    pub entered_as: u8,
     /// In which window it was counted among the concurrent flows of its buckets: see [`budget`](crate::budget).
     pub counted: Shared<u32>,
 }

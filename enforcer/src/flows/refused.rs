@@ -5,7 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 
-use enforcer_common::abi::{Flow, FlowKey};
+use enforcer_common::abi::{Flow, FlowKey, FlowState};
 use enforcer_common::verdict::DropReason;
 
 use super::names::{asked, link};
@@ -26,6 +26,8 @@ pub struct RefusedFlow {
     pub to: (IpAddr, u16),
     /// IP protocol number.
     pub protocol: u8,
+    /// It is a TCP session of which the middle was seen first, so that the other end may have opened it.
+    pub picked_up: bool,
     /// Whether both ends have spoken.
     pub answered: bool,
     /// When its first frame came, on the tick clock.
@@ -79,6 +81,7 @@ fn told(key: &FlowKey, flow: &Flow, realm: &str, answered: bool) -> Option<Refus
         from: (from.0, if has_ports { from.1 } else { 0 }),
         to: (to.0, asked(key.protocol, to.1)),
         protocol: key.protocol,
+        picked_up: flow.entered_as == FlowState::PickedUp as u8,
         answered,
         created: flow.created,
         seen: flow.seen.get(),

@@ -39,8 +39,6 @@ const WAITING: usize = 8192;
 const EPHEMERAL: u16 = 32_768;
 /// Ports below this one are only servers'; from here to 1023 some clients take theirs.
 const SERVERS: u16 = 512;
-/// FTP servers open connections from this port, to whatever port the client said.
-const FTP_DATA: u16 = 20;
 
 /// What is seen, until it is on the disk.
 pub struct Recorder {
@@ -298,7 +296,7 @@ impl Span {
         if flow.created > self.until {
             return None;
         }
-        let turned = is_turned(flow.protocol, flow.from.1, flow.to.1);
+        let turned = is_turned(flow);
         let (from, to) = if turned {
             (flow.to.0, flow.from)
         } else {
@@ -335,13 +333,12 @@ impl Span {
     }
 }
 
-/// Whether a flow looks like the answers of a session that began before anybody watched: from a server's port to a client's.
-fn is_turned(protocol: u8, from: u16, to: u16) -> bool {
-    match protocol {
-        protocol::TCP => {
-            let from_server = (1..SERVERS).contains(&from) || (1024..EPHEMERAL).contains(&from);
-            from_server && from != FTP_DATA && to >= EPHEMERAL
-        }
+/// Whether a flow looks like the answers of a session that began before anybody watched: from a server's port to a client's. Of TCP the
+/// kernel program knows whether it saw the beginning; of UDP there is none.
+fn is_turned(flow: &RefusedFlow) -> bool {
+    let (from, to) = (flow.from.1, flow.to.1);
+    match flow.protocol {
+        protocol::TCP => flow.picked_up && (1..EPHEMERAL).contains(&from) && to >= EPHEMERAL,
         protocol::UDP => (1..SERVERS).contains(&from) && to >= 1024,
         _ => false,
     }
