@@ -163,6 +163,7 @@ fn refused_frames_do_not_cross_nor_reach_the_gateways_stack() -> Result<()> {
     ];
     stops(east, west, &refused, &telemetry(2).build())?;
     let lldp = packet()
+        .to_mac([0x01, 0x80, 0xc2, 0, 0, 0x0e])
         .ethertype(0x88cc)
         .payload([2, 7, 4, 0, 1, 2, 3, 4, 5])
         .build()
