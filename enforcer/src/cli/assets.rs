@@ -33,3 +33,37 @@ fn write(directory: &Path) -> io::Result<()> {
     fs::create_dir_all(&man)?;
     clap_mangen::generate_to(Cli::command(), man)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_has_completions_and_a_page_with_examples() {
+        let folder = tempfile::TempDir::new().unwrap();
+        write(folder.path()).unwrap();
+        let read = |name: String| fs::read_to_string(folder.path().join(&name)).unwrap_or_else(|_| panic!("no {name}"));
+        let shells = ["enforcer.bash", "_enforcer", "enforcer.fish"].map(|file| read(format!("completions/{file}")));
+        let command = Cli::command();
+        let shown: Vec<_> = command
+            .get_subcommands()
+            .filter(|command| !command.is_hide_set())
+            .collect();
+        assert!(shown.len() > 10, "{}", shown.len());
+        for command in shown {
+            let name = command.get_name();
+            assert!(shells.iter().all(|text| text.contains(name)), "{name}");
+            let page = read(format!("man/enforcer-{name}.1"));
+            assert!(
+                page.contains(&format!("enforcer\\-{name}")) || page.contains(name),
+                "{page}"
+            );
+            for option in command.get_arguments().filter_map(clap::Arg::get_long) {
+                let written = option.replace('-', "\\-");
+                assert!(page.contains(&written), "{name}: --{option} is not on its page");
+                assert!(shells.iter().all(|text| text.contains(option)), "{name}: --{option}");
+            }
+        }
+        assert!(read("man/enforcer.1".into()).contains("enforcer check"));
+    }
+}

@@ -72,14 +72,14 @@ fn passed(arguments: &Arguments, summary: &policy::Summary) -> Result<(), Exit> 
                 eprint!("{lints}");
             }
         }
-        Format::Json => println!("{:#}", good(summary)),
+        Format::Json => println!("{:#}", good(summary, !denied)),
         Format::Github => print!("{}", findings::github(lints)),
         Format::Sarif => println!("{:#}", findings::sarif(lints)),
     }
     if denied { Err(Exit::findings(lints)) } else { Ok(()) }
 }
 
-fn good(summary: &policy::Summary) -> Value {
+fn good(summary: &policy::Summary, ok: bool) -> Value {
     let sizes: serde_json::Map<_, _> = summary
         .tables
         .sizes()
@@ -88,7 +88,7 @@ fn good(summary: &policy::Summary) -> Value {
         .collect();
     let policy = &summary.policy;
     json!({
-        "schema_version": 1, "ok": true, "errors": [],
+        "schema_version": 1, "ok": ok, "errors": [],
         "zones": policy.zones.len() - 2, "devices": policy.devices.len(), "services": policy.services.len(),
         "rules": policy.rules.len(), "tables": sizes, "warnings": listed(&summary.lints),
     })

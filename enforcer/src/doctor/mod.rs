@@ -1,6 +1,6 @@
 //! `enforcer doctor`: what of the machine, the ports and the files would keep the enforcer from its work, and the cure.
 //!
-//! It only looks: nothing is made, attached or changed. What it may not see is a finding too.
+//! It only looks: nothing is attached or changed; a program that tells the kernel's tick is loaded and gone at once. What it may not see is a finding too.
 
 mod files;
 mod machine;

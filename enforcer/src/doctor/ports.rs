@@ -12,11 +12,58 @@ use crate::kernel::sys::{self, LinkInfo};
 use crate::kernel::{ethtool, pins};
 
 /// Offloads that hide tags from the program, and those that make frames larger than the wire had them.
-const HARMFUL: [(&str, &str); 3] = [
+const HARMFUL: [(&str, &str); 4] = [
     ("rx-vlan-hw-parse", "rxvlan"),
     ("rx-vlan-stag-hw-parse", "rx-vlan-stag-hw-parse"),
     ("rx-lro", "lro"),
+    ("rx-gro-hw", "rx-gro-hw"),
 ];
+
+/// Drivers of Linux that have native XDP, at the latest in 6.18.
+const NATIVE: [&str; 40] = [
+    "am65-cpsw-nuss",
+    "atlantic",
+    "bnxt_en",
+    "bonding",
+    "cpsw",
+    "cpsw-switch",
+    "dpaa2-eth",
+    "ena",
+    "fec",
+    "fsl_dpa",
+    "fsl_enetc",
+    "fsl_enetc4",
+    "funeth",
+    "gve",
+    "hv_netvsc",
+    "i40e",
+    "iavf",
+    "ice",
+    "idpf",
+    "igb",
+    "igc",
+    "ixgbe",
+    "ixgbevf",
+    "lan966x-switch",
+    "mana",
+    "mlx4_en",
+    "mlx5_core",
+    "mtk_soc_eth",
+    "mvneta",
+    "mvpp2",
+    "netsec",
+    "nfp",
+    "qede",
+    "sfc",
+    "st_gmac",
+    "stmmac",
+    "thunder-nicvf",
+    "tun",
+    "veth",
+    "virtio_net",
+];
+/// With a larger MTU a frame takes more than one page, which fewer drivers can show to a program.
+const ONE_PAGE: u32 = 3498;
 
 pub(super) fn examine(config: &Config, port: &PortConfig) -> Vec<Finding> {
     let name = &port.interface;
@@ -29,12 +76,15 @@ pub(super) fn examine(config: &Config, port: &PortConfig) -> Vec<Finding> {
         }
         Err(error) => return vec![Finding::error(subject, error.to_string(), "ip -br link")],
     };
-    vec![
+    let mut findings = vec![
         link(&subject, &device),
+        driver(&subject, port),
         offloads(&subject, name),
         queues(&subject, name),
         program(&subject, config, port, &device),
-    ]
+    ];
+    findings.extend(mtu(&subject, port, &device));
+    findings
 }
 
 fn link(subject: &str, device: &NetDevice) -> Finding {
@@ -43,6 +93,71 @@ fn link(subject: &str, device: &NetDevice) -> Finding {
     }
     let cure = format!("ip link set dev {} up", device.name);
     Finding::warning(subject, "down, or without a carrier", cure)
+}
+
+/// Whether the driver is known to run a program by itself.
+fn driver(subject: &str, port: &PortConfig) -> Finding {
+    let name = &port.interface;
+    match ethtool::driver(name) {
+        Ok(driver) => judge_driver(subject, port.mode, &driver),
+        Err(error) => {
+            let what = format!("its driver cannot be asked for: {error}");
+            Finding::warning(subject, what, format!("ethtool -i {name}"))
+        }
+    }
+}
+
+fn judge_driver(subject: &str, mode: XdpMode, driver: &str) -> Finding {
+    let native = NATIVE.contains(&driver);
+    match mode {
+        XdpMode::Native if !native => Finding::warning(
+            subject,
+            format!(
+                "driver {driver}: not known to have native XDP; `enforcer run` will refuse the port if it has none"
+            ),
+            "mode = \"generic\" for this port, which is several times slower, or a card with native XDP",
+        ),
+        XdpMode::Generic if native => Finding::warning(
+            subject,
+            format!("driver {driver} has native XDP, and generic mode is configured, which is several times slower"),
+            "mode = \"native\" for this port",
+        ),
+        _ => Finding::ok(subject, format!("driver {driver}, for {} mode", mode.name())),
+    }
+}
+
+/// Both ports of a pair need one MTU, and large ones do not work with every driver.
+fn mtu(subject: &str, port: &PortConfig, device: &NetDevice) -> Option<Finding> {
+    let peer = port.pair.as_ref().and_then(|name| netdev::by_name(name).ok().flatten());
+    match peer {
+        Some(peer) if peer.mtu != device.mtu => Some(Finding::error(
+            subject,
+            format!(
+                "MTU {}, and {} of the pair has {}: longer frames are lost on the way out",
+                device.mtu, peer.name, peer.mtu
+            ),
+            {
+                let smaller = if peer.mtu < device.mtu {
+                    &peer.name
+                } else {
+                    &device.name
+                };
+                format!("ip link set dev {smaller} mtu {}", peer.mtu.max(device.mtu))
+            },
+        )),
+        _ if device.mtu > ONE_PAGE => Some(Finding::warning(
+            subject,
+            format!(
+                "MTU {}: a driver that shows only the first page of a frame to XDP refuses the program",
+                device.mtu
+            ),
+            format!(
+                "ip link set dev {} mtu 1500    # should `enforcer run` be refused",
+                device.name
+            ),
+        )),
+        _ => None,
+    }
 }
 
 fn offloads(subject: &str, name: &str) -> Finding {
@@ -163,6 +278,24 @@ mod tests {
             ifindex,
         });
         judge("port lo", &config.ports[0], &device, pinned)
+    }
+
+    #[test]
+    fn a_driver_is_held_against_the_mode() {
+        for (mode, driver, expected) in [
+            (XdpMode::Native, "mlx5_core", None),
+            (XdpMode::Native, "e1000e", Some("mode = \"generic\"")),
+            (XdpMode::Generic, "veth", Some("mode = \"native\"")),
+            (XdpMode::Generic, "e1000e", None),
+        ] {
+            let finding = judge_driver("port lo", mode, driver);
+            let cure = finding.cure.as_deref();
+            assert!(
+                cure.is_none() == expected.is_none()
+                    && cure.unwrap_or_default().starts_with(expected.unwrap_or_default()),
+                "{finding:?}"
+            );
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use rustix::net::{AddressFamily, SocketType, socket};
 
 const SIOCETHTOOL: libc::c_ulong = 0x8946;
+const ETHTOOL_GDRVINFO: u32 = 0x03;
 const ETHTOOL_GSTRINGS: u32 = 0x1b;
 const ETHTOOL_GSSET_INFO: u32 = 0x37;
 const ETHTOOL_GFEATURES: u32 = 0x3a;
@@ -75,6 +76,16 @@ pub(crate) fn features(interface: &str) -> io::Result<Vec<Feature>> {
         switchable: bit(number, 0) && !bit(number, 3),
     };
     Ok(names.into_iter().enumerate().map(feature).collect())
+}
+
+/// The driver of an interface: `mlx5_core`, `veth`.
+pub(crate) fn driver(interface: &str) -> io::Result<String> {
+    // `struct ethtool_drvinfo` has 196 octets: the command, then the driver's name in 32.
+    let mut request = Request::new(&[ETHTOOL_GDRVINFO], 48);
+    request.send(interface)?;
+    let name: Vec<u8> = request.0[1..9].iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let end = name.iter().position(|&octet| octet == 0).unwrap_or(name.len());
+    Ok(String::from_utf8_lossy(&name[..end]).into_owned())
 }
 
 /// Switches features; all others stay.

@@ -174,7 +174,7 @@ fn parsed<T>(
 #[derive(Debug)]
 pub(super) struct Complaint {
     message: String,
-    help: String,
+    pub(super) help: String,
 }
 
 impl Complaint {

@@ -103,7 +103,12 @@ pub(super) fn prefix(text: &str) -> Result<IpNetwork, Complaint> {
     let Some(network) = parsed.flatten().filter(|_| length.bytes().all(|c| c.is_ascii_digit())) else {
         let message = format!("{} is not an address range", quote(text));
         let help = match text.parse::<IpAddr>() {
-            Ok(_) => format!("write `{text}/{long}` for this address alone"),
+            Ok(address) => match network_of(address) {
+                Some(length) => {
+                    format!("write `{text}/{length}` for the range, or `{text}/{long}` for this address alone")
+                }
+                None => format!("write `{text}/{long}` for this address alone"),
+            },
             Err(_) => "write an address, a slash and a length, such as 10.10.110.0/24".to_owned(),
         };
         return Err(Complaint::new(message, help));
@@ -120,6 +125,20 @@ pub(super) fn prefix(text: &str) -> Result<IpNetwork, Complaint> {
             network.ip()
         ),
     ))
+}
+
+/// The length that an address without one looks as if it had: `10.1.1.0` like a `/24`, `fd00:1::` like a `/64`.
+fn network_of(address: IpAddr) -> Option<u8> {
+    match address {
+        IpAddr::V4(address) => match address.octets() {
+            [0, ..] => None,
+            [_, 0, 0, 0] => Some(8),
+            [_, _, 0, 0] => Some(16),
+            [_, _, _, 0] => Some(24),
+            _ => None,
+        },
+        IpAddr::V6(address) => (!address.is_unspecified() && address.to_bits() as u64 == 0).then_some(64),
+    }
 }
 
 /// An address range that a zone can have.
@@ -320,4 +339,25 @@ pub(super) fn reference(text: &str) -> Result<Reference, Complaint> {
         return prefix(text).map(Reference::Prefix);
     }
     name(text).map(Reference::Name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `10.1.1.0` was taken for a single host: the help named `/32` only.
+    #[test]
+    fn an_address_that_looks_like_a_range_is_told_its_length() {
+        for (text, expected) in [
+            ("10.1.1.0", "write `10.1.1.0/24` for the range, or `10.1.1.0/32`"),
+            ("10.1.0.0", "write `10.1.0.0/16` for the range"),
+            ("10.0.0.0", "write `10.0.0.0/8` for the range"),
+            ("fd00:1::", "write `fd00:1::/64` for the range, or `fd00:1::/128`"),
+            ("10.1.1.7", "write `10.1.1.7/32` for this address alone"),
+            ("0.0.0.0", "write `0.0.0.0/32` for this address alone"),
+        ] {
+            let complaint = prefix(text).unwrap_err();
+            assert!(complaint.help.starts_with(expected), "{text}: {}", complaint.help);
+        }
+    }
 }

@@ -122,7 +122,8 @@ impl Table {
         Self { columns, rows }
     }
 
-    /// Sorts by a column: numbers with the largest first, names from A, or the other way round. Equal rows go by name.
+    /// Sorts by a column: numbers with the largest first, names from A, or the other way round. Equal rows go by the numbers
+    /// right of it, the largest first, then by name.
     pub fn sort(&mut self, column: usize, reverse: bool) {
         let Some(head) = self.columns.get(column) else {
             return;
@@ -131,7 +132,11 @@ impl Table {
         self.rows.sort_by(|one, other| {
             let order = one[column].order(&other[column]);
             let order = if downwards { order.reverse() } else { order };
-            order.then_with(|| one[0].order(&other[0]))
+            let right = (column + 1..self.columns.len()).filter(|at| self.columns[*at].number);
+            let more = right.fold(Ordering::Equal, |order, at| {
+                order.then_with(|| other[at].order(&one[at]))
+            });
+            order.then(more).then_with(|| one[0].order(&other[0]))
         });
     }
 
