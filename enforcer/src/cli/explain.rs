@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::live::{Answer, Live};
 use super::{ConfigArgument, Exit, OutputFormat};
 use crate::offline::capture::{self, CaptureError};
 use crate::offline::explain::{Explanation, explain};
@@ -17,7 +18,7 @@ use crate::policy::valid::ValidPolicy;
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  enforcer explain --policy policies/ --src ct-01 --dst pacs-01 --service tcp/11113\n  enforcer explain --policy policies/ --vlan 110 --src 10.10.110.21 --dst 10.20.5.10 --service tcp/443\n  enforcer explain --policy policies/ --pcap trunk.pcapng --frame 4711\n\nExit codes: 0 explained, whatever the verdict; 1 wrong input; 2 nothing could be read."
+    after_help = "Examples:\n  enforcer explain --policy policies/ --src ct-01 --dst pacs-01 --service tcp/11113\n  enforcer explain --policy policies/ --vlan 110 --src 10.10.110.21 --dst 10.20.5.10 --service tcp/443\n  enforcer explain --policy policies/ --pcap trunk.pcapng --frame 4711\n  enforcer explain --live --src ct-01 --dst pacs-01 --service tcp/104\n\nExit codes: 0 explained, whatever the verdict; 1 wrong input, or the running program disagrees; 2 nothing could be read."
 )]
 pub(super) struct Arguments {
     /// Policy files and folders; without, those of the configuration.
@@ -25,6 +26,13 @@ pub(super) struct Arguments {
     policy: Vec<PathBuf>,
     #[command(flatten)]
     config: ConfigArgument,
+    /// Ask the program that runs, too, in a second instance with copies of its tables; a disagreement is an error. It knows no
+    /// flow, and takes the policy in force.
+    #[arg(long, conflicts_with_all = ["policy", "pcap"])]
+    live: bool,
+    /// With --live: the port that the frame comes in by; by default the first of the configuration.
+    #[arg(long, requires = "live", value_name = "INTERFACE")]
+    port: Option<String>,
     #[command(flatten)]
     frame: FrameArguments,
     /// A capture (pcap or pcapng) that has the frame.
@@ -92,6 +100,9 @@ impl FrameArguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Exit> {
+    if arguments.live {
+        return running(arguments);
+    }
     let paths = match arguments.policy.as_slice() {
         [] => arguments.config.load()?.policy,
         paths => paths.to_vec(),
@@ -104,6 +115,25 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Exit> {
         shown(&explain(&rig, frame.as_slice(), offline::now()), arguments.output)
     };
     print!("{text}");
+    Ok(())
+}
+
+/// Explains what the running program decides, by the engine in userspace, after both were asked.
+fn running(arguments: &Arguments) -> Result<(), Exit> {
+    let config = arguments.config.load()?;
+    let mut live = Live::open(&config, arguments.port.as_deref())?;
+    let frame = build::octets(&arguments.frame.probe(live.rig().policy())?);
+    let asked = live.ask(&frame)?;
+    let explanation = explain(live.rig(), frame.as_slice(), offline::now());
+    print!("{}", shown(&explanation, arguments.output));
+    let offline = Answer::of(&explanation.outcome);
+    if asked != offline {
+        return Err(Exit::input(format!(
+            "THE RUNNING PROGRAM AND THE ENGINE DISAGREE: the program says {asked}, the engine {offline}. Trust neither: what is \
+             enforced is not what the policy says. Reload the policy, and report this with the policy and the output"
+        )));
+    }
+    eprintln!("the running program agrees: {asked}");
     Ok(())
 }
 

@@ -11,6 +11,7 @@ mod explain;
 mod findings;
 mod flows;
 mod learn;
+mod live;
 mod monitor;
 mod plan;
 mod reload;

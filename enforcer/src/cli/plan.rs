@@ -84,7 +84,7 @@ fn against(arguments: &Arguments) -> Result<ValidPolicy, Exit> {
 }
 
 /// The policy in force: the revision that has its hash, or the files of the configuration if they still do.
-fn running(config: &Config) -> Result<ValidPolicy, Exit> {
+pub(super) fn running(config: &Config) -> Result<ValidPolicy, Exit> {
     let store = Store::new(&config.state_directory);
     let status = match control::call(&config.runtime_directory, Verb::Status) {
         Ok(status) => status,

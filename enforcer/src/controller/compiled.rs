@@ -41,6 +41,16 @@ impl Compiled {
         })
     }
 
+    /// A policy that is in force.
+    pub(crate) fn of_running(policy: &ValidPolicy) -> Result<Self, Diagnostics> {
+        Self::new(policy, PolicySource::Files)
+    }
+
+    /// Its tables.
+    pub(crate) fn tables(&self) -> &Arc<TableSet> {
+        &self.tables
+    }
+
     /// The policy of a revision.
     pub(super) fn of_revision(number: u32, files: Vec<(PathBuf, String)>) -> Result<Self, Diagnostics> {
         let compiled = Self::new(&policy::load_texts(files)?, PolicySource::Revision)?;

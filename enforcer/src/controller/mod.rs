@@ -258,26 +258,8 @@ impl Controller {
     }
 
     fn port_setups(&self, wanted: &[Wanted], policy: &Compiled) -> Vec<PortSetup> {
-        let index = |name: &str| {
-            let found = wanted.iter().find(|wanted| wanted.device.name == name);
-            found.map_or(0, |wanted| wanted.device.index)
-        };
-        // A port without a list of its own lets the VLANs of management in, whatever the policy declares.
-        let mut open = policy.vlans;
-        (self.config.management.iter()).for_each(|access| open.insert(access.outer_vlan));
-        let setup = |wanted: &Wanted| {
-            let number = (self.config.ports.iter()).position(|port| port.interface == wanted.device.name)?;
-            let config = &self.config.ports[number];
-            let peer = config.pair.as_deref().map(|pair| Peer {
-                key: number as u32,
-                ifindex: index(pair),
-            });
-            Some(PortSetup {
-                pass_undeclared: policy.pass_undeclared,
-                ..port_setup(config, wanted.device.index, peer, &open)
-            })
-        };
-        wanted.iter().filter_map(setup).collect()
+        let devices: Vec<_> = wanted.iter().map(|wanted| &wanted.device).collect();
+        port_setups(&self.config, &devices, policy)
     }
 
     /// One more than the newest generation that was ever attached here. A number is never used twice, not even after a
@@ -336,6 +318,30 @@ impl Controller {
             Err(error) => tracing::error!("{error}"),
         }
     }
+}
+
+/// The ports among these interfaces, as the program is told of them under a policy.
+pub(crate) fn port_setups(config: &Config, devices: &[&NetDevice], policy: &Compiled) -> Vec<PortSetup> {
+    let index = |name: &str| {
+        let found = devices.iter().find(|device| device.name == name);
+        found.map_or(0, |device| device.index)
+    };
+    // A port without a list of its own lets the VLANs of management in, whatever the policy declares.
+    let mut open = policy.vlans;
+    (config.management.iter()).for_each(|access| open.insert(access.outer_vlan));
+    let setup = |device: &&NetDevice| {
+        let number = (config.ports.iter()).position(|port| port.interface == device.name)?;
+        let port = &config.ports[number];
+        let peer = port.pair.as_deref().map(|pair| Peer {
+            key: number as u32,
+            ifindex: index(pair),
+        });
+        Some(PortSetup {
+            pass_undeclared: policy.pass_undeclared,
+            ..port_setup(port, device.index, peer, &open)
+        })
+    };
+    devices.iter().filter_map(setup).collect()
 }
 
 fn port_setup(config: &PortConfig, ifindex: u32, peer: Option<Peer>, declared: &VlanSet) -> PortSetup {

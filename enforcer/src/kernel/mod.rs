@@ -17,6 +17,7 @@ pub(crate) mod oldest;
 pub mod pins;
 pub mod ports;
 pub mod privileges;
+pub mod replica;
 pub mod shared;
 pub mod slots;
 pub mod sys;

@@ -183,6 +183,30 @@ pub fn read_first<V: Pod>(map: BorrowedFd<'_>, count: usize) -> io::Result<Vec<V
     Ok(values)
 }
 
+/// Writes entry `key` of an array map whose entries have as many octets as `value`, or fewer.
+pub fn update_entry(map: BorrowedFd<'_>, key: u32, value: &[u8]) -> io::Result<()> {
+    let mut attr = attributes();
+    // SAFETY: as above.
+    let element = unsafe { &mut attr.__bindgen_anon_2 };
+    element.map_fd = map.as_raw_fd() as u32;
+    element.key = (&raw const key) as u64;
+    element.__bindgen_anon_1.value = value.as_ptr() as u64;
+    bpf(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attr).map(|_| ())
+}
+
+/// Entry `key` of an array map whose entries have so many octets, or fewer.
+pub fn read_entry(map: BorrowedFd<'_>, key: u32, octets: usize) -> io::Result<Vec<u8>> {
+    let mut value = vec![0; octets];
+    let mut attr = attributes();
+    // SAFETY: as above.
+    let element = unsafe { &mut attr.__bindgen_anon_2 };
+    element.map_fd = map.as_raw_fd() as u32;
+    element.key = (&raw const key) as u64;
+    element.__bindgen_anon_1.value = value.as_mut_ptr() as u64;
+    bpf(bpf_cmd::BPF_MAP_LOOKUP_ELEM, &mut attr)?;
+    Ok(value)
+}
+
 /// The entries of an array map from the start on, `count` of them.
 pub fn read_batch<V: Pod>(map: BorrowedFd<'_>, count: usize) -> io::Result<Vec<V>> {
     let mut keys = vec![0_u32; count];

@@ -36,6 +36,7 @@ const IFINDEX: u32 = 1;
 pub struct Rig {
     policy: ValidPolicy,
     engine: Engine,
+    ifindex: u32,
 }
 
 impl Rig {
@@ -50,12 +51,25 @@ impl Rig {
         for (device, address) in probe::leases(&policy) {
             lease(&mut engine, &device.name, address);
         }
-        Ok(Self { policy, engine })
+        Ok(Self {
+            policy,
+            engine,
+            ifindex: IFINDEX,
+        })
+    }
+
+    /// A policy in an engine that is set up already, with frames that come in by an interface of its own.
+    pub fn of_engine(policy: ValidPolicy, engine: Engine, ifindex: u32) -> Self {
+        Self {
+            policy,
+            engine,
+            ifindex,
+        }
     }
 
     /// Decides a frame that comes at `now`, in nanoseconds of Unix time, because rules can expire. Times do not go back.
     pub fn decide(&self, frame: &(impl Frame + ?Sized), now: u64) -> (Decision, Packet) {
-        self.engine.decide_frame(frame, IFINDEX, now)
+        self.engine.decide_frame(frame, self.ifindex, now)
     }
 
     /// The same, with names.
