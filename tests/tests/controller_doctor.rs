@@ -41,6 +41,8 @@ fn what_is_wrong_with_ports_and_pins_is_told_with_its_cure() -> Result<()> {
     let port = found(&gateway, "port trunk0")?;
     assert!(has(&port, "ok", "driver veth, for native mode", ""), "{port:?}");
     assert!(has(&port, "ok", "no program is on it", ""), "{port:?}");
+    // A veth strips no tags, whatever its features say.
+    assert!(has(&port, "ok", "no offload hides tags", ""), "{port:?}");
     assert!(!port.iter().any(|(_, what, _)| what.starts_with("MTU ")), "{port:?}");
 
     gateway.namespace.ip("link set trunk0 mtu 9000")?;
