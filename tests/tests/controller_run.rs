@@ -277,7 +277,7 @@ fn events_go_to_a_file_that_is_opened_anew_on_a_hangup() -> Result<()> {
     let first = event(&file)?;
     assert_eq!(
         (&first["port"], &first["reason"]),
-        (&"trunk0".into(), &"vlan-not-allowed".into())
+        (&"trunk0".into(), &"invalid-source".into())
     );
     assert_eq!(first["generation"], 1);
     fs::rename(&file, &rotated)?;
