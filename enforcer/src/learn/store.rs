@@ -1,4 +1,4 @@
-//! The observations, in memory; [`file`] has them on disk.
+//! The observations, in memory; [`mod@file`] has them on disk.
 //!
 //! A store never grows over its limit. A full one keeps what it has, because a job that runs once a month is not seen again
 //! soon, and counts what it leaves out. Connections that nobody answered, of which a scan makes thousands, get at most half
