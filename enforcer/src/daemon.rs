@@ -19,9 +19,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::audit::Who;
 use crate::bindings;
 use crate::config::{Config, EventOutput};
-use crate::control::{self, Command};
+use crate::control::{self, Change, Command, Order};
 use crate::controller::{Controller, Failure, read_policy};
 use crate::events::{self, Output};
 use crate::http;
@@ -165,22 +166,24 @@ impl Daemon {
                 _ = signals.interrupt.recv() => return Ok(End::Signal),
                 _ = signals.reload.recv() => {
                     self.output.reopen();
-                    let _ = self.reload().await?;
+                    let _ = self.obey(None, Change::of(Order::Reload)).await?;
                 }
-                Some(command) = commands.recv() => match command {
-                    Command::Reload(result) => {
-                        let _ = result.send(self.reload().await?);
+                Some(Command { by, change, result }) = commands.recv() => {
+                    if change.order != Order::Detach {
+                        let _ = result.send(self.obey(Some(by), change).await?.map(|()| Vec::new()));
+                        continue;
                     }
-                    Command::Detach(result) => {
-                        let detached = self.detach().await;
-                        let _ = result.send(detached.as_ref().map(Clone::clone).map_err(ToString::to_string));
-                        // The answer is on its way when the socket's task had its turn.
-                        tokio::time::sleep(Duration::from_millis(100)).await;
-                        return detached.map(|_| End::Detached).map_err(Failure::from);
-                    }
-                },
+                    let detached = self.detach(Some(by), change.comment).await;
+                    let _ = result.send(detached.as_ref().map(Clone::clone).map_err(ToString::to_string));
+                    // The answer is on its way when the socket's task had its turn.
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    return detached.map(|_| End::Detached).map_err(Failure::from);
+                }
                 _ = ticks.tick() => {
-                    self.with(Controller::watch).await?;
+                    if self.with(Controller::watch).await? {
+                        self.read_log();
+                        self.announce();
+                    }
                     notify(&[NotifyState::Watchdog]);
                 }
             }
@@ -203,15 +206,15 @@ impl Daemon {
         Ok(result)
     }
 
-    /// Puts the policy as it is now on disk in force. The inner result is for who asked.
-    async fn reload(&mut self) -> Result<Result<(), String>, Error> {
+    /// Changes the policy in force. The inner result is for who asked.
+    async fn obey(&mut self, by: Option<Who>, change: Change) -> Result<Result<(), String>, Error> {
         match NotifyState::monotonic_usec_now() {
             Ok(now) => notify(&[NotifyState::Reloading, now]),
             Err(_) => notify(&[NotifyState::Reloading]),
         }
-        let result = self.with(Controller::reload).await?;
+        let result = self.with(move |controller| controller.obey(by, &change)).await?;
         if let Err(error) = &result {
-            tracing::error!("the policy was not reloaded, the running one stays in force:\n{error}");
+            tracing::error!("nothing was changed, the running policy stays in force:\n{error}");
         } else {
             self.read_rings()?;
             self.read_log();
@@ -220,11 +223,11 @@ impl Daemon {
         Ok(result.map_err(|error| error.to_string()))
     }
 
-    async fn detach(&mut self) -> Result<Vec<String>, Error> {
+    async fn detach(&mut self, by: Option<Who>, comment: String) -> Result<Vec<String>, Error> {
         let Some(controller) = self.controller.take() else {
             return Ok(Vec::new());
         };
-        let detached = tokio::task::spawn_blocking(move || controller.detach()).await;
+        let detached = tokio::task::spawn_blocking(move || controller.detach(by, &comment)).await;
         detached.unwrap_or_else(|error| Err(Error::Environment(format!("detaching broke down: {error}"))))
     }
 
@@ -282,7 +285,7 @@ impl Daemon {
             End::Detached => tracing::info!("detached, ending"),
             End::Signal if keep => tracing::info!("ending; enforcement stays in place (`enforcer detach` removes it)"),
             End::Signal => {
-                let ports = self.detach().await?;
+                let ports = self.detach(None, "keep_enforcing_on_exit = false".to_owned()).await?;
                 tracing::info!(
                     ports = ports.join(","),
                     "detached, ending (keep_enforcing_on_exit = false)"

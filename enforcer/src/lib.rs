@@ -1,6 +1,7 @@
 //! The controller: policy text becomes tables, tables become a running kernel program, and what that does becomes
 //! metrics and events.
 
+pub mod audit;
 pub mod bindings;
 pub mod cli;
 mod clients;

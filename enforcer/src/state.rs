@@ -10,10 +10,11 @@ use std::time::{Duration, SystemTime};
 
 use aya::maps::{MapData, PerCpuArray};
 use enforcer_common::abi::Counter;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::audit::Trail;
 use crate::bindings::Bindings;
 use crate::config::{Config, EventOutput};
 use crate::events::watch::Watchers;
@@ -22,6 +23,7 @@ use crate::kernel::generation::typed;
 use crate::kernel::{Error, Generation, Sizes, SlotNames};
 use crate::learn::{self, Recorder};
 use crate::policy::TableSet;
+use crate::revisions::Pending;
 pub use source::PolicySource;
 pub use table_use::{TableCount, TableUse};
 
@@ -49,6 +51,8 @@ pub struct State {
     pub idle_seconds: [u32; 8],
     /// Addresses learnt by DHCP.
     pub bindings: Bindings,
+    /// Who changed what is enforced, and who was refused.
+    pub audit: Trail,
     /// How full the tables of state are.
     pub table_use: TableUse,
     /// Sizes of the shared maps.
@@ -87,6 +91,12 @@ pub struct Status {
     pub revision: Option<u32>,
     /// Why the policy in force is not kept as a revision, when it should be.
     pub not_kept: Option<String>,
+    /// Why changes are not in the audit trail.
+    pub not_recorded: Option<String>,
+    /// The revision in force is not what the files say, and goes before them at a start.
+    pub held: bool,
+    /// The change that goes back by itself unless it is confirmed.
+    pub pending: Option<PendingStatus>,
     /// The ports, in the order of the configuration.
     pub ports: Vec<PortStatus>,
     /// The last attempt to load a policy.
@@ -116,6 +126,22 @@ pub struct GenerationStatus {
     /// Names and counter slots.
     #[serde(skip)]
     pub slots: Arc<SlotNames>,
+}
+
+/// A change that goes back by itself unless it is confirmed.
+#[derive(Clone, Debug, Serialize)]
+pub struct PendingStatus {
+    /// The revision that waits.
+    pub revision: u32,
+    /// The one to go back to.
+    pub previous: u32,
+    /// How long it waits: told as the seconds that are left at the moment of telling.
+    #[serde(rename = "seconds_left", serialize_with = "seconds_left")]
+    pub left: Pending,
+}
+
+fn seconds_left<S: Serializer>(pending: &Pending, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(pending.remaining())
 }
 
 /// A port.
@@ -232,6 +258,7 @@ impl State {
             learned: Recorder::new(learn::path(&config.state_directory)),
             idle_seconds: config.idle_seconds,
             bindings: Bindings::new(&config.state_directory),
+            audit: Trail::new(&config.state_directory),
             table_use: TableUse::default(),
             sizes: config.sizes,
         }
@@ -307,6 +334,9 @@ impl Status {
         }
         if let Some(error) = &self.not_kept {
             reasons.push(format!("the policy in force is not kept as a revision: {error}"));
+        }
+        if let Some(error) = &self.not_recorded {
+            reasons.push(format!("changes are not in the audit trail: {error}"));
         }
         self.ready = reasons.is_empty();
         self.not_ready_because = reasons;

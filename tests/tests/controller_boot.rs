@@ -4,30 +4,20 @@ mod gateway;
 
 use std::fs;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use enforcer_tests::lab::enforcer::configure;
-use enforcer_tests::lab::{Config, Enforcer, PacketSocket};
-use enforcer_tests::packet::{Frame, packet};
-use gateway::{GOOD, Gateway, PATIENCE, eventually};
+use enforcer_tests::lab::{Config, Enforcer};
+use enforcer_tests::packet::Frame;
+use gateway::probe::{Probe, SERVER, frame, pump, show_tags};
+use gateway::{GOOD, Gateway, eventually};
 use serde_json::Value;
 
-const SERVER: &str = "10.20.5.10";
 /// A policy with a mistake in a rule, and zones that can be read.
 const ZONES: &str = "zones:\n  pumps: {vlan: 110, subnets: [10.10.110.0/24], mode: enforce, on_no_policy: pass}\n  \
                      servers: {vlan: 20, subnets: [10.20.0.0/16], mode: enforce, on_no_policy: pass}\n  \
                      guests: {vlan: 190, subnets: [10.90.0.0/16], mode: enforce, on_no_policy: drop}\n\
                      rules:\n  wrong: {from: nobody, to: servers, services: [tcp/443], action: allow}\n";
 const NOTHING: &str = "zones: [\n";
-const MANAGEMENT: &str =
-    "[[management]]\nfrom = ['10.99.0.0/24']\nto = ['10.99.0.1']\nvlan = 99\nservices = ['tcp/22']\n";
-
-fn frame(vlan: u16, source: &str, destination: &str, port: u16) -> Frame {
-    packet().vlan(vlan).ip(source, destination).tcp(40000, port, 2).build()
-}
-
-fn pump(port: u16) -> Frame {
-    frame(110, "10.10.110.21", SERVER, port)
-}
 
 fn guest() -> Frame {
     frame(190, "10.90.0.9", SERVER, 443)
@@ -37,35 +27,22 @@ fn undeclared() -> Frame {
     frame(666, "10.66.0.9", SERVER, 443)
 }
 
-/// Access to the gateway by `[[management]]`.
-fn operator() -> Frame {
-    frame(99, "10.99.0.7", "10.99.0.1", 22)
-}
-
 /// A machine whose enforcer starts without waiting to be ready.
 struct Boot {
     gateway: Gateway,
-    front: PacketSocket,
-    behind: PacketSocket,
+    probe: Probe,
 }
 
 impl Boot {
     fn new() -> Result<Self> {
         let gateway = Gateway::new()?;
-        gateway.tool("ethtool", &["-K", "switch0", "txvlan", "off"])?;
-        let open = |interface: &str| gateway.namespace.enter(|| PacketSocket::open(interface));
-        Ok(Self {
-            front: open("switch0")?,
-            behind: open("trunk0")?,
-            gateway,
-        })
+        let probe = Probe::new(&gateway)?;
+        Ok(Self { gateway, probe })
     }
 
     fn config(&self, settings: &str) -> Config {
-        let mut config = self.gateway.config(&["trunk0"]);
+        let mut config = Probe::config(&self.gateway);
         settings.clone_into(&mut config.settings);
-        config.port_settings = String::new();
-        config.own_settings = [("trunk0".to_owned(), MANAGEMENT.to_owned())].into();
         config
     }
 
@@ -87,24 +64,11 @@ impl Boot {
         enforcer.kill()?;
         ensure!(self.gateway.command("detach")?.0 == 0, "detach");
         // It switched the offload on again that it had found so.
-        self.gateway.tool("ethtool", &["-K", "switch0", "txvlan", "off"])?;
-        Ok(())
+        show_tags(&self.gateway)
     }
 
-    /// Which of these frames pass: each is followed by one that always does.
     fn passes(&self, frame: &Frame) -> Result<bool> {
-        self.front.send(frame)?;
-        self.front.send(&operator())?;
-        let marker = operator();
-        let mut passed = false;
-        let seen = |octets: &[u8]| {
-            passed |= octets == frame.bytes;
-            octets == marker.bytes
-        };
-        self.behind
-            .wait_for(PATIENCE, seen)?
-            .context("management access does not pass")?;
-        Ok(passed)
+        self.probe.passes(frame)
     }
 
     fn assert_passes(&self, expected: [bool; 3]) -> Result<()> {

@@ -72,6 +72,7 @@ impl From<Failure> for Exit {
             Failure::Policy(errors) => errors.into(),
             Failure::Kernel(error) => error.into(),
             Failure::Store(error) => Self::environment(error.to_string()),
+            Failure::Unfit { .. } | Failure::Refused(_) => Self::input(failure.to_string()),
         }
     }
 }

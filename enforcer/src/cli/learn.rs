@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use clap::ValueEnum;
 use serde_json::json;
 
-use super::ask::print_line;
+use super::ask::{print_line, span};
 use super::{ConfigArgument, Exit, OutputFormat};
 use crate::learn::{self, LIMIT, Store, Unfit, Wishes};
 use crate::policy;
@@ -126,52 +126,11 @@ fn read(path: &std::path::Path) -> Result<Store, Exit> {
     }
 }
 
-/// `90min`, `12h`, `30d`, `6w`.
-fn span(text: &str) -> Result<Duration, String> {
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (digits, unit) = text.split_at(split);
-    let seconds: Option<u64> = match unit {
-        "s" => Some(1),
-        "min" => Some(60),
-        "h" => Some(3600),
-        "d" => Some(86_400),
-        "w" => Some(7 * 86_400),
-        _ => None,
-    };
-    let total = seconds.and_then(|seconds| digits.parse::<u64>().ok()?.checked_mul(seconds));
-    total
-        .map(Duration::from_secs)
-        .ok_or_else(|| "write a number and a unit, such as 90min, 12h, 30d or 6w".to_owned())
-}
-
 impl From<Unfit> for Exit {
     fn from(unfit: Unfit) -> Self {
         match unfit {
             Unfit::Wrong(errors) => errors.into(),
             Unfit::Refuses(_) => Self::input(unfit.to_string()),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_have_a_unit() {
-        let all = ["90min", "12h", "30d", "6w", "7s"].map(|text| span(text).map(|span| span.as_secs()));
-        assert_eq!(all, [5_400, 43_200, 2_592_000, 3_628_800, 7].map(Ok));
-        for wrong in [
-            "",
-            "30",
-            "d",
-            "-1d",
-            "1.5d",
-            "30 d",
-            "99999999999999999999d",
-            "9999999999999999w",
-        ] {
-            assert!(span(wrong).is_err(), "{wrong}");
         }
     }
 }

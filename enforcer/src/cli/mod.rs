@@ -1,8 +1,10 @@
 //! The command line, one file a command. Data goes to standard output, all else to standard error.
 
+mod apply;
 mod ask;
 mod assets;
 mod check;
+mod confirm;
 mod detach;
 mod devices;
 mod doctor;
@@ -10,13 +12,16 @@ mod exit;
 mod explain;
 mod findings;
 mod flows;
+mod history;
 mod learn;
 mod live;
 mod monitor;
 mod plan;
 mod reload;
+mod rollback;
 mod run;
 mod schema;
+mod show;
 mod simulate;
 mod status;
 mod terminal;
@@ -37,7 +42,7 @@ pub(crate) use terminal::OutputFormat;
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Examples:\n  enforcer check /etc/enforcer/policy\n  enforcer test /etc/enforcer/policy\n  enforcer explain --src ct-01 --dst pacs-01 --service tcp/104\n  enforcer plan\n  enforcer run --config /etc/enforcer/enforcer.toml\n  enforcer reload\n  enforcer monitor --verdict drop\n  enforcer detach\n\nExit codes: 0 fine, 1 wrong input or a finding, 2 usage or environment."
+    after_help = "Examples:\n  enforcer check /etc/enforcer/policy\n  enforcer test /etc/enforcer/policy\n  enforcer explain --src ct-01 --dst pacs-01 --service tcp/104\n  enforcer run --config /etc/enforcer/enforcer.toml\n  enforcer apply --confirm 10m --comment CHG0012345\n  enforcer confirm\n  enforcer monitor --verdict drop\n  enforcer detach\n\nExit codes: 0 fine, 1 wrong input or a finding, 2 usage or environment."
 )]
 struct Cli {
     /// How much goes to the log on standard error.
@@ -66,7 +71,17 @@ enum Command {
     /// Enforce the policy on the configured ports, until a signal.
     Run(ConfigArgument),
     /// Read the policy anew and put it in force; the running one stays if anything is wrong.
-    Reload(ConfigArgument),
+    Reload(ask::ChangeArguments),
+    /// Put the policy of the configuration in force: plan, question, and on request a way back by itself.
+    Apply(apply::Arguments),
+    /// Make a change stay that waits to be confirmed.
+    Confirm(confirm::Arguments),
+    /// Go back to a policy that was in force before.
+    Rollback(rollback::Arguments),
+    /// Tell which policies were in force, and who changed what when.
+    History(history::Arguments),
+    /// Print the policy of a revision.
+    Show(show::Arguments),
     /// Tell what is in force.
     Status(ask::AskArguments),
     /// Tell which devices the policy in force has, their addresses, when they were seen last, and what they do.
@@ -80,7 +95,7 @@ enum Command {
     /// Look at the machine, the ports and the files, and tell what is in the way, with the cure.
     Doctor(doctor::Arguments),
     /// Take the enforcement off all ports and remove all that was kept, flows and counters included.
-    Detach(ConfigArgument),
+    Detach(ask::ChangeArguments),
     /// Check policy files and folders without touching anything.
     Check(check::Arguments),
     /// Print the JSON Schema of policy files, for editors that complete and check as one types.
@@ -119,14 +134,19 @@ impl Command {
     fn run(&self) -> Result<(), Exit> {
         match self {
             Self::Run(config) => run::run(config),
-            Self::Reload(config) => reload::run(config),
+            Self::Reload(arguments) => reload::run(arguments),
+            Self::Apply(arguments) => apply::run(arguments),
+            Self::Confirm(arguments) => confirm::run(arguments),
+            Self::Rollback(arguments) => rollback::run(arguments),
+            Self::History(arguments) => history::run(arguments),
+            Self::Show(arguments) => show::run(arguments),
             Self::Status(arguments) => status::run(arguments),
             Self::Devices(arguments) => devices::run(arguments),
             Self::Monitor(arguments) => monitor::run(arguments),
             Self::Top(arguments) => top::run(arguments),
             Self::Flows(arguments) => flows::run(arguments),
             Self::Doctor(arguments) => doctor::run(arguments),
-            Self::Detach(config) => detach::run(config),
+            Self::Detach(arguments) => detach::run(arguments),
             Self::Check(arguments) => check::run(arguments),
             Self::Schema(arguments) => schema::run(arguments),
             Self::Explain(arguments) => explain::run(arguments),

@@ -96,9 +96,13 @@ pub(super) fn running(config: &Config) -> Result<ValidPolicy, Exit> {
             "no policy is in force to compare with; name one: --against DIR",
         ));
     };
-    let headers = store.list().into_iter().filter_map(Result::ok);
-    if let Some(header) = headers.into_iter().find(|header| header.policy_hash == hash) {
-        return kept(store.read(header.number)?);
+    for header in store.list() {
+        match header {
+            Ok(header) if header.policy_hash == hash => return kept(store.read(header.number)?),
+            // Without the folder nothing is known; without a damaged revision, the rest is.
+            Err(error @ StoreError::Disk { .. }) => return Err(error.into()),
+            _ => {}
+        }
     }
     let same = |policy: &ValidPolicy| hexadecimal(&policy.hash) == hash;
     policy::load(&config.policy).ok().filter(same).ok_or_else(|| {

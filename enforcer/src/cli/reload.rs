@@ -1,10 +1,11 @@
 //! `enforcer reload`: the policy anew.
 
-use super::{ConfigArgument, Exit, status};
-use crate::control::{self, Verb};
+use super::ask::ChangeArguments;
+use super::{Exit, status};
+use crate::control::Order;
 
-pub(super) fn run(argument: &ConfigArgument) -> Result<(), Exit> {
-    let now = control::call(&argument.load()?.runtime_directory, Verb::Reload)?;
+pub(super) fn run(arguments: &ChangeArguments) -> Result<(), Exit> {
+    let now = arguments.order(&arguments.config()?, Order::Reload)?;
     eprintln!("{}", status::summary(&now));
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::ask::AskArguments;
+use super::ask::{AskArguments, duration};
 use super::{Exit, OutputFormat};
 use crate::control::Verb;
 
@@ -22,6 +22,12 @@ pub(super) fn run(arguments: &AskArguments) -> Result<(), Exit> {
 fn print(status: &Value) {
     println!("{}", summary(status));
     println!("  policy from: {}", source(status));
+    if let Some(waiting) = waiting(status) {
+        println!("  {waiting}");
+    }
+    if status["held"] == true {
+        println!("  held: the files of the configuration do not count until `enforcer apply` or `enforcer reload`");
+    }
     for port in status["ports"].as_array().into_iter().flatten() {
         let name = port["name"].as_str().unwrap_or_default();
         let mode = port["mode"].as_str().unwrap_or_default();
@@ -59,6 +65,17 @@ fn source(status: &Value) -> String {
         Some("adopted") => "an earlier controller, whose policy was not kept".to_owned(),
         _ => "nowhere yet".to_owned(),
     }
+}
+
+/// What waits to be confirmed, and what to do.
+pub(super) fn waiting(status: &Value) -> Option<String> {
+    let pending = &status["pending"];
+    let (revision, previous) = (pending["revision"].as_u64()?, pending["previous"].as_u64()?);
+    let left = duration(pending["seconds_left"].as_u64()?);
+    Some(format!(
+        "revision {revision} waits to be confirmed: `enforcer confirm` makes it stay, `enforcer rollback` goes back to revision \
+         {previous} now, and so does it by itself in {left}"
+    ))
 }
 
 /// One line on the policy in force.

@@ -1,10 +1,11 @@
-//! The control socket: how `enforcer reload`, `status` and `detach` talk to the controller.
+//! The control socket: how `enforcer apply`, `status`, `detach` and others talk to the controller.
 //!
 //! One request a connection, one line of JSON each way, both with a version; behind the answer to some requests come more lines
 //! (see `streams.rs`). The socket is mode 0660 in the runtime
 //! directory; what changes anything needs the uid of root or of the controller. Size and time are bounded on both
 //! sides, so a slow or hostile client stalls nobody.
 
+mod change;
 mod client;
 mod server;
 mod streams;
@@ -18,8 +19,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
+use crate::audit::Who;
 use crate::events::watch::Filter;
 use crate::flows::Query;
+pub use change::{Change, Order};
 pub use client::{CallError, Lines, call, stream};
 pub use server::{bind, serve};
 
@@ -66,20 +69,8 @@ pub enum Verb {
     Monitor(Filter),
     /// Tell of flows, one line each, and of their number in the last line: [`fetch`](crate::flows::fetch) reads them.
     Flows(Query),
-    /// Read the policy anew and put it in force. The result is the new state.
-    Reload,
-    /// Take the program off all ports, and end. The result is the list of the ports.
-    Detach,
-}
-
-impl Verb {
-    /// Whether it changes anything.
-    fn is_mutating(&self) -> bool {
-        !matches!(
-            self,
-            Self::Status | Self::Devices | Self::Counters { .. } | Self::Monitor(_) | Self::Flows(_)
-        )
-    }
+    /// Change what is enforced: for root, and recorded. The result is the new state, or the list of the ports that were detached.
+    Change(Change),
 }
 
 /// What the controller answers: what was asked for, or why not.
@@ -108,10 +99,12 @@ impl Answer {
     }
 }
 
-/// What the socket hands to the controller, with where the result goes.
-pub enum Command {
-    /// Read the policy anew and put it in force.
-    Reload(oneshot::Sender<Result<(), String>>),
-    /// Take the program off all ports, and end. The result names the ports.
-    Detach(oneshot::Sender<Result<Vec<String>, String>>),
+/// A change, as the socket hands it to the controller.
+pub struct Command {
+    /// Who asks.
+    pub by: Who,
+    /// For what.
+    pub change: Change,
+    /// Where the result goes: the ports that were detached.
+    pub result: oneshot::Sender<Result<Vec<String>, String>>,
 }

@@ -10,12 +10,16 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::unix::UCred;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::streams::{self, Stream, Streams};
-use super::{Answer, CLIENT_TIMEOUT, Command, REQUEST_BYTES, Request, VERSION, Verb, WORK_TIMEOUT, socket_path};
+use super::{
+    Answer, CLIENT_TIMEOUT, Change, Command, Order, REQUEST_BYTES, Request, VERSION, Verb, WORK_TIMEOUT, socket_path,
+};
+use crate::audit::{self, Outcome, Who};
 use crate::clients;
 use crate::flows::DeviceReport;
 use crate::metrics::CounterReport;
@@ -70,11 +74,11 @@ async fn converse(
     commands: &mpsc::Sender<Command>,
     streams: &Streams,
 ) -> Option<(Stream, OwnedSemaphorePermit)> {
-    let uid = stream.get_ref().peer_cred().map(|peer| peer.uid());
+    let peer = stream.get_ref().peer_cred();
     let mut more = None;
-    let result = match (timeout(CLIENT_TIMEOUT, read(stream)).await, uid) {
-        (Ok(Ok(request)), Ok(uid)) => match streams.open(&request.request, state) {
-            None => answer(&request, uid, state, commands).await,
+    let result = match (timeout(CLIENT_TIMEOUT, read(stream)).await, peer) {
+        (Ok(Ok(request)), Ok(peer)) => match streams.open(&request.request, state) {
+            None => answer(request.request, peer, state, commands).await,
             Some(opened) => opened.map(|opened| {
                 more = Some(opened);
                 Value::Null
@@ -118,54 +122,53 @@ async fn read(stream: &mut BufReader<UnixStream>) -> Result<Request, String> {
 }
 
 async fn answer(
-    request: &Request,
-    uid: u32,
+    request: Verb,
+    peer: UCred,
     state: &Arc<State>,
     commands: &mpsc::Sender<Command>,
 ) -> Result<Value, String> {
-    if request.request.is_mutating() {
-        if uid != 0 && uid != rustix::process::geteuid().as_raw() {
-            return Err(format!(
-                "uid {uid} may read the status, and nothing else: run it as root"
-            ));
-        }
-        tracing::info!(uid, request = ?request.request, "asked through the control socket");
-    }
-    match request.request {
+    match request {
         Verb::Status => json(&*state.status()),
-        Verb::Devices => json(&with_flows(state, DeviceReport::all).await?),
-        Verb::Counters { devices } => json(&with_flows(state, move |state| CounterReport::read(state, devices)).await?),
+        Verb::Devices => json(&with_state(state, DeviceReport::all).await?),
+        Verb::Counters { devices } => json(&with_state(state, move |state| CounterReport::read(state, devices)).await?),
         Verb::Monitor(_) | Verb::Flows(_) => Err("an answer of many lines".to_owned()),
-        Verb::Reload => {
-            ask(commands, Command::Reload).await?;
-            json(&*state.status())
+        Verb::Change(change) => {
+            let by = Who::peer(peer.uid(), peer.pid());
+            let is_detach = change.order == Order::Detach;
+            let ports = self::change(by, change, state, commands).await?;
+            if is_detach {
+                json(&ports)
+            } else {
+                json(&*state.status())
+            }
         }
-        Verb::Detach => json(&ask(commands, Command::Detach).await?),
     }
 }
 
-/// Runs what reads the flows in a thread that may block.
-async fn with_flows<T: Send + 'static>(
+/// Hands a change to the controller and waits for its result. One that may not be asked for is recorded here.
+async fn change(
+    by: Who,
+    change: Change,
     state: &Arc<State>,
-    work: impl FnOnce(&State) -> Result<T, String> + Send + 'static,
-) -> Result<T, String> {
-    let state = Arc::clone(state);
-    let worked = tokio::task::spawn_blocking(move || work(&state)).await;
-    worked.unwrap_or_else(|error| Err(error.to_string()))
-}
-
-fn json(result: &impl Serialize) -> Result<Value, String> {
-    serde_json::to_value(result).map_err(|error| error.to_string())
-}
-
-/// Hands a command to the controller and waits for its result.
-async fn ask<T>(
     commands: &mpsc::Sender<Command>,
-    command: impl FnOnce(oneshot::Sender<Result<T, String>>) -> Command,
-) -> Result<T, String> {
+) -> Result<Vec<String>, String> {
+    let permitted = if audit::is_privileged(by.uid) {
+        change.check()
+    } else {
+        Err(format!("{by} may read the status, and nothing else: run it as root"))
+    };
+    if let Err(error) = permitted {
+        let refuse = move |state: &State| {
+            let (what, comment) = (change.order.what(), &change.comment);
+            state.audit.not_done(Some(by), what, comment, Outcome::Refused, &error);
+            Err(error)
+        };
+        return with_state(state, refuse).await;
+    }
+    tracing::info!(%by, ?change, "asked through the control socket");
     let (result, answer) = oneshot::channel();
     let asked = async {
-        commands.send(command(result)).await.ok()?;
+        commands.send(Command { by, change, result }).await.ok()?;
         answer.await.ok()
     };
     match timeout(WORK_TIMEOUT, asked).await {
@@ -176,4 +179,18 @@ async fn ask<T>(
             WORK_TIMEOUT.as_secs()
         )),
     }
+}
+
+/// Runs what may block in a thread of its own.
+async fn with_state<T: Send + 'static>(
+    state: &Arc<State>,
+    work: impl FnOnce(&State) -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    let state = Arc::clone(state);
+    let worked = tokio::task::spawn_blocking(move || work(&state)).await;
+    worked.unwrap_or_else(|error| Err(error.to_string()))
+}
+
+fn json(result: &impl Serialize) -> Result<Value, String> {
+    serde_json::to_value(result).map_err(|error| error.to_string())
 }

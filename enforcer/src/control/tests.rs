@@ -18,10 +18,10 @@ fn served() -> TempDir {
     tokio::spawn(serve(listener, Arc::new(state()), sender));
     tokio::spawn(async move {
         while let Some(command) = commands.recv().await {
-            match command {
-                Command::Reload(result) => drop(result.send(Err("two zones claim 10.0.0.1".into()))),
-                Command::Detach(result) => drop(result.send(Ok(vec!["trunk0".into()]))),
-            }
+            let _ = command.result.send(match command.change.order {
+                Order::Detach => Ok(vec!["trunk0".into()]),
+                _ => Err("two zones claim 10.0.0.1".into()),
+            });
         }
     });
     folder
@@ -30,6 +30,10 @@ fn served() -> TempDir {
 async fn ask(folder: &TempDir, verb: Verb) -> Result<Value, CallError> {
     let path = folder.path().to_owned();
     tokio::task::spawn_blocking(move || call(&path, verb)).await.unwrap()
+}
+
+async fn change(folder: &TempDir, order: Order) -> Result<Value, CallError> {
+    ask(folder, Verb::Change(Change::of(order))).await
 }
 
 /// Sends raw bytes and reads the answer.
@@ -57,12 +61,12 @@ async fn the_status_comes_with_the_version_of_its_shape() {
 #[tokio::test]
 async fn a_refusal_reaches_the_caller_with_its_reason() {
     let folder = served();
-    let error = ask(&folder, Verb::Reload).await.unwrap_err();
+    let error = change(&folder, Order::Reload).await.unwrap_err();
     assert!(
         matches!(&error, CallError::Refused(text) if text.contains("10.0.0.1")),
         "{error}"
     );
-    assert_eq!(ask(&folder, Verb::Detach).await.unwrap(), json!(["trunk0"]));
+    assert_eq!(change(&folder, Order::Detach).await.unwrap(), json!(["trunk0"]));
 }
 
 #[tokio::test]
@@ -74,6 +78,10 @@ async fn what_is_no_request_is_answered_and_does_no_harm() {
         (
             b"{\"version\":1,\"request\":\"status\",\"extra\":1}\n",
             "no such request",
+        ),
+        (
+            b"{\"version\":1,\"request\":{\"change\":{\"order\":\"reload\",\"comment\":\"\\u001b[2J\"}}}\n",
+            "one line without control characters",
         ),
         (b"{\"version\":2,\"request\":\"status\"}\n", "version 2"),
         (b"\xff\xfe\n", "a JSON object"),

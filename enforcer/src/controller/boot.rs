@@ -1,6 +1,8 @@
 //! The first policy: the files, or what there is without them.
 //!
 //! ```text
+//! a change waits to be confirmed ───────────────▶ it, for the rest of its time; then what was before it
+//! a revision is held since a rollback ──────────▶ it
 //! files valid ──────────────────────────────────▶ the files
 //! an earlier controller's program on a port ────▶ its policy, if it was kept; else it goes on untouched
 //! a revision that can be read and compiled ─────▶ the newest one
@@ -8,8 +10,10 @@
 //! ```
 
 use super::compiled::Compiled;
+use super::keep::Step;
 use super::report::{adopted_status, hexadecimal};
 use super::{Controller, Failure};
+use crate::audit::What;
 use crate::diagnostics::Diagnostics;
 use crate::kernel::links::{self, PortLink};
 use crate::kernel::{Error, netdev};
@@ -28,11 +32,13 @@ impl Controller {
     pub fn start(&mut self, files: Result<Compiled, Diagnostics>) -> Result<(), Failure> {
         self.open_store();
         self.state.bindings.adopt(&self.pins.maps());
-        let error = files.as_ref().err().map(ToString::to_string);
-        let started = match files {
-            Ok(policy) => self.start_with(policy),
-            Err(errors) => {
+        let mut error = None;
+        let started = match (self.start_with_store(&files), files) {
+            (Some(started), _) => started,
+            (None, Ok(policy)) => self.change(policy, &Step::own(What::Start)),
+            (None, Err(errors)) => {
                 tracing::error!("the policy files are not valid:\n{errors}");
+                error = Some(errors.to_string());
                 self.start_without_files()
             }
         };
@@ -41,6 +47,50 @@ impl Controller {
             Err(_) => self.leave_as_found(),
         }
         started
+    }
+
+    /// What goes before the files: a change that waits to be confirmed, and a revision that is held. `None` where the files count.
+    fn start_with_store(&mut self, files: &Result<Compiled, Diagnostics>) -> Option<Result<(), Failure>> {
+        let number = self.pointer.in_force;
+        if let Some(pending) = self.pointer.pending.clone() {
+            if pending.remaining() > 0
+                && let Some(policy) = self.revision(number)
+            {
+                tracing::warn!(
+                    revision = number,
+                    left = pending.remaining(),
+                    "a change waits to be confirmed"
+                );
+                return Some(self.put_in_force(policy).map_err(Failure::from));
+            }
+            tracing::warn!(revision = number, "a change that nobody confirmed in time goes back");
+            return Some(self.go_back(&pending).or_else(|error| match error {
+                Failure::Kernel(_) => Err(error),
+                _ => {
+                    tracing::error!("{error}");
+                    self.start_without_files()
+                }
+            }));
+        }
+        if !self.pointer.held {
+            return None;
+        }
+        let held = self.revision(number);
+        let hash = |policy: &Compiled| policy.tables.policy_hash;
+        if held
+            .as_ref()
+            .is_some_and(|held| files.as_ref().is_ok_and(|files| hash(files) == hash(held)))
+        {
+            return None;
+        }
+        tracing::warn!(
+            revision = number,
+            "a revision is held since a change went back: the files do not count until `enforcer apply` or `enforcer reload`"
+        );
+        Some(match held {
+            Some(policy) => self.put_in_force(policy).map_err(Failure::from),
+            None => self.start_without_files(),
+        })
     }
 
     fn start_without_files(&mut self) -> Result<(), Failure> {
@@ -98,16 +148,12 @@ impl Controller {
 
     /// A revision, compiled; `None` when it is damaged, or not valid for this enforcer: the log says why.
     fn revision(&self, number: u32) -> Option<Compiled> {
-        let read = self.store.read(number).map_err(|error| error.to_string());
-        let compiled = read.and_then(|revision| {
-            let compiled = Compiled::of_revision(number, revision.files);
-            compiled.map_err(|errors| format!("revision {number} is not valid for this enforcer:\n{errors}"))
-        });
+        let compiled = self.compiled_revision(number);
         compiled.inspect_err(|error| tracing::error!("{error}")).ok()
     }
 
     /// The newest revision from `number` downward that can be used.
-    fn newest_compiling(&self, mut number: u32) -> Option<Compiled> {
+    pub(super) fn newest_compiling(&self, mut number: u32) -> Option<Compiled> {
         loop {
             let revision = self.store.newest_good(number)?;
             number = revision.header.number;

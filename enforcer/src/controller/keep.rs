@@ -1,37 +1,80 @@
-//! Every policy that comes into force is kept as a revision.
+//! Every policy that comes into force is kept as a revision, and every change of what is in force is recorded.
+//!
+//! ```text
+//! revision ─▶ pointer ─▶ swap ─▶ audit trail      a change: what fails before the swap, or in it, leaves all as it was
+//!             swap ─▶ pointer ─▶ audit trail      on a full disk, where the way back must not depend on it
+//! ```
+//!
+//! A kill between two steps is made up for at the next start: the pointer says what is to be in force, and has the line of the trail.
 
 use std::time::SystemTime;
 
 use super::compiled::Compiled;
 use super::report::hexadecimal;
 use super::{Controller, Failure};
-use crate::revisions::{Change, Deed, Pointer, Staged, StoreError, What};
-use crate::state::unix;
+use crate::audit::{Deed, What, Who};
+use crate::revisions::{self, Pending, Pointer, Staged, StoreError};
+use crate::state::{PendingStatus, rfc3339_seconds, unix};
+
+/// What is to be said of a change.
+pub(super) struct Step {
+    pub(super) what: What,
+    /// Who asked; `None` for the controller itself.
+    pub(super) by: Option<Who>,
+    pub(super) comment: String,
+    pub(super) confirm_seconds: Option<u64>,
+}
+
+impl Step {
+    /// A change that the controller makes by itself.
+    pub(super) fn own(what: What) -> Self {
+        Self {
+            what,
+            by: None,
+            comment: String::new(),
+            confirm_seconds: None,
+        }
+    }
+
+    /// It must come into force where it cannot be kept: a gateway has to start, and there has to be a way back.
+    fn goes_unkept(&self) -> bool {
+        matches!(self.what, What::Start | What::Rollback | What::Expiry)
+    }
+
+    /// What comes into force is not what the files say.
+    fn holds(&self) -> bool {
+        matches!(self.what, What::Rollback | What::Expiry)
+    }
+}
 
 impl Controller {
-    /// Opens the store. Without one, policies come into force all the same at a start, and status and log say so.
+    /// Opens the store and the audit trail. Without them, policies come into force all the same at a start, and status and log say so.
     pub(super) fn open_store(&mut self) {
         if let Err(error) = self.store.prepare() {
             self.tell_not_kept(Some(&error));
         }
-        self.pointer = self.store.pointer();
-    }
-
-    /// At a start the policy of the files comes into force even where the disk is full.
-    pub(super) fn start_with(&mut self, policy: Compiled) -> Result<(), Failure> {
-        match self.keep(&policy, What::Start) {
-            Ok(kept) => self.put_kept_in_force(policy, kept),
-            Err(error) => {
-                self.tell_not_kept(Some(&error));
-                Ok(self.put_in_force(policy)?)
-            }
-        }
+        let pointer = self.store.pointer();
+        self.changes = self.state.audit.open(pointer.last.as_ref());
+        self.point_at(pointer);
     }
 
     /// Puts a policy in force and keeps it, or leaves the running one in force and the store as it was.
-    pub(super) fn change(&mut self, policy: Compiled, what: What) -> Result<(), Failure> {
-        let kept = self.keep(&policy, what)?;
-        self.put_kept_in_force(policy, kept)
+    pub(super) fn change(&mut self, policy: Compiled, step: &Step) -> Result<(), Failure> {
+        match self.keep(&policy, step) {
+            Ok(kept) => self.put_kept_in_force(policy, kept),
+            Err(error) if step.goes_unkept() => {
+                let revision = policy.revision;
+                self.put_in_force(policy)?;
+                if let Some(revision) = revision {
+                    let pointer = self.pointer_to(revision, step);
+                    self.enter(pointer);
+                    self.owes_pointer = true;
+                }
+                self.tell_not_kept(Some(&error));
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn put_kept_in_force(&mut self, policy: Compiled, kept: Kept) -> Result<(), Failure> {
@@ -41,7 +84,8 @@ impl Controller {
         };
         match self.put_in_force(policy) {
             Ok(()) => {
-                self.pointer = kept.pointer;
+                self.enter(kept.pointer);
+                self.owes_pointer = false;
                 self.tell_not_kept(None);
                 Ok(())
             }
@@ -52,41 +96,42 @@ impl Controller {
         }
     }
 
+    /// What waits to be confirmed stays.
+    pub(super) fn keep_pending(&mut self, step: &Step) -> Result<(), StoreError> {
+        let pointer = self.pointer_to(self.pointer.in_force, step);
+        self.store.point(&pointer)?;
+        self.enter(pointer);
+        Ok(())
+    }
+
     /// Keeps a policy on the disk and points at it, ahead of the swap: what can fail here leaves everything as it was.
-    fn keep(&self, policy: &Compiled, what: What) -> Result<Kept, StoreError> {
-        let at = unix(SystemTime::now());
+    fn keep(&self, policy: &Compiled, step: &Step) -> Result<Kept, StoreError> {
         let policy_hash = hexadecimal(&policy.tables.policy_hash);
-        let known = self.store.read(self.pointer.in_force);
-        let is_new = !known.is_ok_and(|revision| revision.header.policy_hash == policy_hash);
-        let revision = if is_new {
-            let change = Change {
-                at,
-                uid: None,
-                comment: String::new(),
-                policy_hash,
-                files: policy.files(),
-            };
-            self.store.add(&change, &self.pointer)?
-        } else {
-            self.pointer.in_force
+        let is_in_force = || {
+            let known = self.store.read(self.pointer.in_force);
+            known.is_ok_and(|revision| revision.header.policy_hash == policy_hash)
         };
-        let pointer = Pointer {
-            in_force: revision,
-            newest: self.pointer.newest.max(revision),
-            held: false,
-            pending: None,
-            deeds: self.pointer.deeds.clone(),
+        let known = (policy.revision).or_else(|| is_in_force().then_some(self.pointer.in_force));
+        let revision = match known {
+            Some(revision) => revision,
+            None => {
+                let change = revisions::Change {
+                    at: unix(SystemTime::now()),
+                    uid: step.by.as_ref().map(|who| who.uid),
+                    comment: step.comment.clone(),
+                    replaced: Some(self.before()).filter(|number| *number > 0),
+                    policy_hash,
+                    files: policy.files(),
+                };
+                self.store.add(&change, &self.pointer)?
+            }
         };
-        let pointer = if is_new || what != What::Start {
-            pointer.with(Deed {
-                at,
-                uid: None,
-                what,
-                revision,
-            })
-        } else {
-            pointer
-        };
+        let is_new = known.is_none();
+        let mut pointer = self.pointer_to(revision, step);
+        if step.what == What::Start && !is_new {
+            // The same files as before: nothing has changed.
+            pointer.last.clone_from(&self.pointer.last);
+        }
         let way_back = self.store.stage("back", &self.pointer).and_then(|back| {
             self.store.point(&pointer)?;
             Ok(back)
@@ -99,6 +144,74 @@ impl Controller {
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// What the store says when a step has led to a revision.
+    fn pointer_to(&self, revision: u32, step: &Step) -> Pointer {
+        let before = self.before();
+        Pointer {
+            in_force: revision,
+            newest: self.pointer.newest.max(revision),
+            held: step.holds(),
+            pending: step.confirm_seconds.map(|seconds| Pending::after(before, seconds)),
+            last: Some(Deed {
+                change: Some(self.changes + 1),
+                time: rfc3339_seconds(SystemTime::now()),
+                by: step.by.clone(),
+                what: step.what,
+                replaced: Some(before).filter(|number| *number > 0),
+                revision: Some(revision),
+                confirm_seconds: step.confirm_seconds,
+                comment: step.comment.clone(),
+            }),
+        }
+    }
+
+    /// The revision in force. What comes into force without being kept is none, and follows the one before it.
+    fn before(&self) -> u32 {
+        let running = self.running.as_ref().and_then(|running| running.policy.revision);
+        running.unwrap_or(self.pointer.in_force)
+    }
+
+    /// What the store says is so from now on.
+    fn enter(&mut self, pointer: Pointer) {
+        let change = pointer.last.as_ref().and_then(|last| last.change);
+        if let (Some(last), true) = (&pointer.last, change > Some(self.changes)) {
+            self.changes += 1;
+            self.state.audit.done(last.clone());
+        }
+        self.point_at(pointer);
+        self.tell_of_audit();
+    }
+
+    fn point_at(&mut self, pointer: Pointer) {
+        let pending = pointer.pending.as_ref().map(|pending| PendingStatus {
+            revision: pointer.in_force,
+            previous: pending.previous,
+            left: pending.clone(),
+        });
+        self.state.update(|status| {
+            status.held = pointer.held;
+            status.pending = pending;
+        });
+        self.pointer = pointer;
+    }
+
+    /// Writes what found no room on the disk before.
+    pub(super) fn make_up(&mut self) {
+        if self.owes_pointer && self.store.point(&self.pointer).is_ok() {
+            self.owes_pointer = false;
+            self.tell_not_kept(None);
+        }
+        self.tell_of_audit();
+    }
+
+    /// Writes what the audit trail lacks, and tells whether it could be written.
+    pub(super) fn tell_of_audit(&self) {
+        let error = self.state.audit.flush().err();
+        if self.state.status().not_recorded != error {
+            self.state.update(|status| status.not_recorded = error);
         }
     }
 

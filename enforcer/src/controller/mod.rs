@@ -6,6 +6,7 @@
 mod boot;
 mod compiled;
 mod keep;
+mod orders;
 mod report;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use aya::maps::{Array, MapData};
 use enforcer_common::abi::{Meta, settings_flags};
 
+use crate::audit::{Deed, Outcome, What, Who};
 use crate::config::{Config, EventOutput, PortConfig};
 use crate::diagnostics::Diagnostics;
 use crate::kernel::generation::typed;
@@ -24,13 +26,13 @@ use crate::kernel::pins::Pins;
 use crate::kernel::privileges;
 use crate::kernel::{Error, Generation, LoadOptions, Peer, PortSetup, SharedMaps, SlotNames, VlanSet};
 use crate::object::OBJECT;
-use crate::revisions::{Pointer, Store, StoreError, What};
+use crate::revisions::{Pointer, Store, StoreError};
 use crate::state::{GenerationNames, State, unix};
 pub use compiled::{Compiled, read_policy};
 use report::{generation_status, log_link};
 
-/// Between two attempts to put the program on an interface that came back, when the first failed.
-const REATTACH_PAUSE: Duration = Duration::from_secs(30);
+/// Between two attempts to do by itself what failed: to put the program on an interface that came back, to go back to an earlier policy.
+const RETRY_PAUSE: Duration = Duration::from_secs(30);
 
 /// Why a policy is not in force.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +46,17 @@ pub enum Failure {
     /// The store of revisions.
     #[error("the policy cannot be kept, and the running one stays in force: {0}")]
     Store(#[from] StoreError),
+    /// A revision from before is not valid any more.
+    #[error("revision {number} is not valid for this enforcer, and what is in force stays:\n{errors}")]
+    Unfit {
+        /// Its number.
+        number: u32,
+        /// What is wrong with it.
+        errors: Diagnostics,
+    },
+    /// It was asked for at the wrong time.
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// What is in force.
@@ -59,14 +72,19 @@ pub struct Controller {
     offloads: Offloads,
     state: Arc<State>,
     store: Store,
-    /// As it is on the disk.
+    /// As it is on the disk, unless that is owed.
     pointer: Pointer,
+    /// The disk had no room for it.
+    owes_pointer: bool,
+    /// Changes of the policy in force that the audit trail has.
+    changes: u64,
     running: Option<Running>,
     /// The ports with a program: the running one, or one that an earlier controller left.
     links: Vec<PortLink>,
     /// Kept alive until the next swap.
     previous: Option<Generation>,
     next_reattachment: Instant,
+    next_expiry: Instant,
 }
 
 impl Controller {
@@ -82,39 +100,47 @@ impl Controller {
             offloads,
             state,
             pointer: Pointer::default(),
+            owes_pointer: false,
+            changes: 0,
             running: None,
             links: Vec::new(),
             previous: None,
             next_reattachment: Instant::now(),
+            next_expiry: Instant::now(),
         })
     }
 
-    /// Reads the policy anew and puts it in force; the running one stays if anything is wrong.
-    pub fn reload(&mut self) -> Result<(), Failure> {
-        let result = read_policy(&self.config)
-            .map_err(Failure::from)
-            .and_then(|policy| self.change(policy, What::Reload));
-        self.tell_of_reload(result.as_ref().err().map(ToString::to_string));
-        result
-    }
-
     /// Looks whether the program is still on all ports and tags are visible. A port whose interface was deleted and
-    /// made anew gets the running policy again.
-    pub fn watch(&mut self) {
+    /// made anew gets the running policy again. A change that nobody confirmed in time goes back: whether one did.
+    pub fn watch(&mut self) -> bool {
+        let went_back = self.expire();
+        self.make_up();
         self.keep_tags_visible();
         self.state.bindings.sweep();
         if self.next_reattachment <= Instant::now() && self.is_reattachment_due() {
             tracing::warn!("an interface is back, or was made anew: putting the policy on it");
             if let Err(error) = self.reattach() {
                 tracing::error!("{error}");
-                self.next_reattachment = Instant::now() + REATTACH_PAUSE;
+                self.next_reattachment = Instant::now() + RETRY_PAUSE;
             }
         }
         self.tell_of_ports();
+        went_back
     }
 
-    /// Takes the program off all ports, and removes all that was kept.
-    pub fn detach(mut self) -> Result<Vec<String>, Error> {
+    /// Takes the program off all ports, and removes all that was kept. Recorded before it is done, as nobody may be there afterwards.
+    pub fn detach(self, by: Option<Who>, comment: &str) -> Result<Vec<String>, Error> {
+        let state = Arc::clone(&self.state);
+        state.audit.done(Deed::now(by.clone(), What::Detach, comment));
+        let detached = self.take_off();
+        if let Err(error) = &detached {
+            let error = error.to_string();
+            state.audit.not_done(by, What::Detach, comment, Outcome::Failed, &error);
+        }
+        detached
+    }
+
+    fn take_off(mut self) -> Result<Vec<String>, Error> {
         self.running = None;
         self.links.clear();
         self.previous = None;

@@ -113,6 +113,8 @@ mod tests {
             "enforcer_learned_connections{answered=\"yes\"} 0",
             "enforcer_learned_left_out_total 0",
             "enforcer_learned_saved 1",
+            "enforcer_policy_confirm_seconds 0",
+            "enforcer_policy_held 0",
         ] {
             assert!(page.contains(&format!("{line}\n")), "{line} is missing:\n{page}");
         }

@@ -77,6 +77,19 @@ impl Scrape {
             ["source"],
             sources,
         );
+        let pending = status.pending.as_ref();
+        self.gauges(
+            "enforcer_policy_confirm_seconds",
+            "Seconds that are left to confirm the change in force; 0 when none waits.",
+            [],
+            [([], pending.map_or(0, |pending| pending.left.remaining().cast_signed()))],
+        );
+        self.gauges(
+            "enforcer_policy_held",
+            "Whether the policy in force goes before the files of the configuration, because a change went back.",
+            [],
+            [([], flag(status.held))],
+        );
         let results = [
             ("success", status.reloads_succeeded),
             ("failure", status.reloads_failed),

@@ -14,7 +14,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-pub use pointer::{Deed, Pending, Pointer, What};
+pub use pointer::{Pending, Pointer};
 pub use record::{Change, FileHeader, Header, Revision};
 
 /// Revisions that are kept.
@@ -113,14 +113,23 @@ impl Store {
         record::decode(&octets).map_err(|why| StoreError::Damaged { number, why })
     }
 
-    /// All revisions, newest first, damaged ones as errors.
+    /// All revisions, newest first, damaged ones as errors. A folder that cannot be read is an error of its own; one that is not there
+    /// holds none.
     pub fn list(&self) -> Vec<Result<Header, StoreError>> {
-        let header = |number| {
-            let octets = self.octets(number)?;
-            let header = record::decode_header(&octets).map(|(header, _)| header);
-            header.map_err(|why| StoreError::Damaged { number, why })
-        };
+        if let Err(error) = fs::read_dir(&self.folder)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return vec![Err(failed("reading", &self.folder, error))];
+        }
+        let header = |number| self.read(number).map(|revision| revision.header);
         self.numbers().into_iter().map(header).collect()
+    }
+
+    /// What was in force before a revision came: the one that it replaced, or, when that cannot be read, the newest before that one.
+    pub fn before(&self, number: u32) -> Option<u32> {
+        let replaced = self.read(number).ok().and_then(|revision| revision.header.replaced);
+        let from = replaced.or_else(|| number.checked_sub(1))?;
+        self.newest_good(from).map(|revision| revision.header.number)
     }
 
     /// The newest revision that can be read, from `number` downward.

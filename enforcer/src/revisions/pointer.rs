@@ -1,11 +1,11 @@
-//! Which revision is in force, whether it waits to be confirmed, and who did what.
+//! Which revision is in force, and whether it waits to be confirmed.
 
 use std::path::Path;
 
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-use super::KEPT;
+use crate::audit::Deed;
 
 /// What the store remembers beside the revisions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,68 +14,14 @@ pub struct Pointer {
     pub in_force: u32,
     /// The newest revision that ever was.
     pub newest: u32,
-    /// It is not what the files say, so it goes before them at a start. `reload`, and `apply` of the files, end that.
+    /// It is not what the files say, so it goes before them at a start. `reload` and `apply` end that.
     pub held: bool,
     /// It goes back by itself unless it is confirmed.
     pub pending: Option<Pending>,
-    /// The last changes, oldest first, at most [`KEPT`].
-    pub deeds: Vec<Deed>,
-}
-
-/// A change of the policy in force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Deed {
-    /// When, Unix seconds.
-    pub at: u64,
-    /// Who asked; `None` for the controller itself.
-    pub uid: Option<u32>,
-    /// What was done.
-    pub what: What,
-    /// The revision that was in force afterwards.
-    pub revision: u32,
-}
-
-/// What was done to the policy in force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum What {
-    /// A controller started with files that had changed.
-    Start,
-    /// `enforcer reload`, or SIGHUP.
-    Reload,
-    /// `enforcer apply`.
-    Apply,
-    /// `enforcer confirm`.
-    Confirm,
-    /// `enforcer rollback`.
-    Rollback,
-    /// Nobody confirmed it in time.
-    Expiry,
-}
-
-impl What {
-    /// In the past tense.
-    pub fn done(self) -> &'static str {
-        match self {
-            Self::Start => "taken from the files at a start",
-            Self::Reload => "reloaded",
-            Self::Apply => "applied",
-            Self::Confirm => "confirmed",
-            Self::Rollback => "rolled back to",
-            Self::Expiry => "gone back to, because nobody confirmed the change",
-        }
-    }
-}
-
-impl Pointer {
-    /// The same with one more deed.
-    #[must_use]
-    pub fn with(mut self, deed: Deed) -> Self {
-        self.deeds.push(deed);
-        let excess = self.deeds.len().saturating_sub(KEPT);
-        self.deeds.drain(..excess);
-        self
-    }
+    /// The change that led to this, written here in the same moment. The audit trail, which has all of them, gets it afterwards,
+    /// at the next start if not before.
+    #[serde(default)]
+    pub last: Option<Deed>,
 }
 
 /// A change that goes back by itself.
@@ -140,17 +86,5 @@ mod tests {
         assert_eq!(pending.remaining_at("this", 9999), 0);
         assert_eq!(pending.remaining_at("next", 3), 0, "due at once after a reboot");
         assert_eq!(pending.remaining_at("", 3), 0);
-    }
-
-    #[test]
-    fn the_last_deeds_are_kept() {
-        let deed = |revision| Deed {
-            at: 0,
-            uid: None,
-            what: What::Reload,
-            revision,
-        };
-        let pointer = (1..=60).fold(Pointer::default(), |pointer, number| pointer.with(deed(number)));
-        assert_eq!((pointer.deeds.len(), pointer.deeds[0].revision), (KEPT, 11));
     }
 }

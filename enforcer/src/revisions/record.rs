@@ -9,6 +9,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::words::hexadecimal;
+
 /// The version of the header.
 const SCHEMA_VERSION: u32 = 1;
 
@@ -24,6 +26,9 @@ pub struct Header {
     pub uid: Option<u32>,
     /// Why.
     pub comment: String,
+    /// The revision that was in force before it; `None` where there was none.
+    #[serde(default)]
+    pub replaced: Option<u32>,
     /// SHA-256 of the policy, hexadecimal, as `enforcer status` has it.
     pub policy_hash: String,
     /// Its files.
@@ -59,6 +64,8 @@ pub struct Change {
     pub uid: Option<u32>,
     /// Why.
     pub comment: String,
+    /// The revision that was in force before it.
+    pub replaced: Option<u32>,
     /// SHA-256 of the policy, hexadecimal.
     pub policy_hash: String,
     /// Paths and texts.
@@ -73,6 +80,7 @@ pub(super) fn encode(number: u32, change: &Change) -> Vec<u8> {
         at: change.at,
         uid: change.uid,
         comment: change.comment.clone(),
+        replaced: change.replaced,
         policy_hash: change.policy_hash.clone(),
         files: (change.files.iter())
             .map(|(path, text)| FileHeader {
@@ -145,8 +153,5 @@ fn split_line(octets: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 fn hash(octets: &[u8]) -> String {
-    let digest = Sha256::digest(octets);
-    digest
-        .iter()
-        .fold(String::new(), |text, octet| text + &format!("{octet:02x}"))
+    hexadecimal(&Sha256::digest(octets))
 }

@@ -13,6 +13,7 @@ fn change(comment: &str) -> Change {
         at: 1_700_000_000,
         uid: Some(1000),
         comment: comment.to_owned(),
+        replaced: None,
         policy_hash: "ab".repeat(32),
         files: vec![
             ("/etc/enforcer/policy/a.yaml".into(), "zones: {}\n".into()),
@@ -124,6 +125,97 @@ fn a_revision_that_a_kill_kept_from_coming_into_force_is_forgotten() {
     assert_eq!(store.add(&change("killed"), &store.pointer()).unwrap(), 2);
     store.prepare().unwrap();
     assert_eq!(store.numbers(), [1]);
+}
+
+/// A change of the policy in force, step by step, and what a kill behind each step leaves.
+#[test]
+fn a_kill_behind_any_step_leaves_the_old_state_or_the_new_one() {
+    let (folder, store) = store();
+    add(&store, "old");
+    let old = store.pointer();
+    let new = Pointer {
+        in_force: 2,
+        newest: 2,
+        pending: Some(Pending::after(1, 600)),
+        ..old.clone()
+    };
+    let path = folder.path().join("revisions");
+    let mut moments = vec![snapshot(&path)];
+    assert_eq!(store.add(&change("new"), &old).unwrap(), 2);
+    moments.push(snapshot(&path));
+    let back = store.stage("back", &old).unwrap();
+    moments.push(snapshot(&path));
+    let staged = store.stage("point", &new).unwrap();
+    moments.push(snapshot(&path));
+    staged.commit().unwrap();
+    moments.push(snapshot(&path));
+    // The swap fails.
+    back.commit().unwrap();
+    moments.push(snapshot(&path));
+    store.remove(2);
+    moments.push(snapshot(&path));
+
+    let mut seen = Vec::new();
+    for files in &moments {
+        // Each file that is new may also be cut off anywhere, as long as it has no name for good.
+        let unfinished = |name: &String| name.starts_with(UNFINISHED);
+        let lengths = files
+            .iter()
+            .filter(|(name, _)| unfinished(name))
+            .map(|(_, octets)| octets.len());
+        for cut in 0..=lengths.max().unwrap_or(0) {
+            let after = TempDir::new().unwrap();
+            let place = after.path().join("revisions");
+            fs::create_dir(&place).unwrap();
+            for (name, octets) in files {
+                let kept = if unfinished(name) {
+                    cut.min(octets.len())
+                } else {
+                    octets.len()
+                };
+                fs::write(place.join(name), &octets[..kept]).unwrap();
+            }
+            let store = Store::new(after.path());
+            store.prepare().unwrap();
+            let pointer = store.pointer();
+            assert!(pointer == old || pointer == new, "{pointer:?}");
+            assert!(store.read(pointer.in_force).is_ok());
+            assert_eq!(store.numbers().len() as u32, pointer.in_force, "nothing is left over");
+            seen.push(pointer.in_force);
+        }
+    }
+    assert!(seen.contains(&1) && seen.contains(&2));
+}
+
+/// Names and contents of the files in a folder.
+fn snapshot(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let entries = fs::read_dir(folder).unwrap().flatten();
+    let file = |entry: fs::DirEntry| {
+        (
+            entry.file_name().into_string().unwrap(),
+            fs::read(entry.path()).unwrap(),
+        )
+    };
+    entries.map(file).collect()
+}
+
+#[test]
+fn what_was_before_a_revision_is_what_it_replaced() {
+    let (folder, store) = store();
+    for (replaced, number) in [(None, 1), (Some(1), 2), (Some(2), 3), (Some(2), 4)] {
+        let change = Change {
+            replaced,
+            ..change("x")
+        };
+        assert_eq!(store.add(&change, &Pointer::default()).unwrap(), number);
+    }
+    assert_eq!(
+        [4, 3, 2, 1].map(|number| store.before(number)),
+        [Some(2), Some(2), Some(1), None]
+    );
+    // Not 3, which 4 did not replace, but what is older than the one that is lost.
+    fs::write(folder.path().join("revisions/00000002.revision"), b"").unwrap();
+    assert_eq!(store.before(4), Some(1));
 }
 
 #[test]

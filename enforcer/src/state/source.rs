@@ -8,7 +8,7 @@ use serde::Serialize;
 pub enum PolicySource {
     /// The files that the configuration names.
     Files,
-    /// A revision that was kept: after `apply` of other files, a rollback, or a start with files that are not valid.
+    /// A revision that was kept: after a rollback, or a start at which the files did not count or were not valid.
     Revision,
     /// None: zones and undeclared VLANs follow `on_no_policy`.
     Fallback,

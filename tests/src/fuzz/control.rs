@@ -42,9 +42,24 @@ fn is_request(octets: &[u8]) -> bool {
     let Ok(Value::Object(fields)) = serde_json::from_slice(line) else {
         return false;
     };
-    let verbs = ["status", "devices", "reload", "detach"];
-    let verb = fields.get("request").and_then(Value::as_str);
-    fields.len() == 2 && fields.get("version") == Some(&1.into()) && verb.is_some_and(|verb| verbs.contains(&verb))
+    let is_asked = match fields.get("request") {
+        Some(Value::String(verb)) => ["status", "devices"].contains(&verb.as_str()),
+        Some(Value::Object(verb)) => verb.len() == 1 && verb.get("change").is_some_and(is_change),
+        _ => false,
+    };
+    fields.len() == 2 && fields.get("version") == Some(&1.into()) && is_asked
+}
+
+/// Whether it is an order with a comment, for those orders that the seeds have.
+fn is_change(change: &Value) -> bool {
+    let order = change.get("order").or(change.get(0)).and_then(|order| match order {
+        Value::String(order) => Some(order.as_str()),
+        Value::Object(order) => order.keys().next().map(String::as_str),
+        _ => None,
+    });
+    let comment = change.get("comment").or(change.get(1)).and_then(Value::as_str);
+    let is_line = comment.is_some_and(|comment| !comment.chars().any(char::is_control));
+    is_line && order.is_some_and(|order| ["reload", "apply", "confirm", "rollback", "detach"].contains(&order))
 }
 
 /// The socket of a server that says yes to everything, for as long as the process lives.
@@ -62,10 +77,8 @@ fn socket() -> &'static Path {
                 let _ = ready.send(());
                 tokio::spawn(serve(listener, Arc::new(state()), sender));
                 while let Some(command) = commands.recv().await {
-                    match command {
-                        Command::Reload(result) => drop(result.send(Ok(()))),
-                        Command::Detach(result) => drop(result.send(Ok(vec!["trunk0".into()]))),
-                    }
+                    let Command { result, .. } = command;
+                    let _ = result.send(Ok(vec!["trunk0".into()]));
                 }
             });
         });

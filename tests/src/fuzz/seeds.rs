@@ -57,8 +57,18 @@ pub fn seeds(target: &Target) -> (Vec<Seed>, &'static [&'static [u8]]) {
             &CONFIG_WORDS
         }
         _ => {
-            for verb in ["status", "devices", "reload", "detach"] {
-                let line = format!("{{\"version\":1,\"request\":\"{verb}\"}}\n");
+            let change = |order: &str| format!(r#"{{"change":{{"order":{order},"comment":"CHG-17"}}}}"#);
+            let verbs = [
+                r#""status""#.to_owned(),
+                r#""devices""#.to_owned(),
+                change(r#""reload""#),
+                change(r#""detach""#),
+                change(r#"{"apply":{"policy_hash":"00","in_force":"00","confirm_seconds":600}}"#),
+                change(r#"{"confirm":{"revision":7}}"#),
+                change(r#"{"rollback":{"revision":6,"in_force":"00"}}"#),
+            ];
+            for verb in verbs {
+                let line = format!("{{\"version\":1,\"request\":{verb}}}\n");
                 seeds.push(made("a request", line.into_bytes()));
             }
             &[

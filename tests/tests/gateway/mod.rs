@@ -1,6 +1,7 @@
 //! A gateway for tests of the controller: veth ports in a namespace, and what can be seen of them.
 #![allow(dead_code, reason = "each test program uses its part")]
 
+pub(crate) mod probe;
 pub(crate) mod ward;
 
 use std::fs;
