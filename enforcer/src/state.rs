@@ -1,5 +1,6 @@
 //! What the controller tells of itself: the one source of metrics, `/readyz`, `enforcer status` and event names.
 
+mod pending;
 mod source;
 mod table_use;
 
@@ -10,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use aya::maps::{MapData, PerCpuArray};
 use enforcer_common::abi::Counter;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -23,7 +24,7 @@ use crate::kernel::generation::typed;
 use crate::kernel::{Error, Generation, Sizes, SlotNames};
 use crate::learn::{self, Recorder};
 use crate::policy::TableSet;
-use crate::revisions::Pending;
+pub use pending::PendingStatus;
 pub use source::PolicySource;
 pub use table_use::{TableCount, TableUse};
 
@@ -126,22 +127,6 @@ pub struct GenerationStatus {
     /// Names and counter slots.
     #[serde(skip)]
     pub slots: Arc<SlotNames>,
-}
-
-/// A change that goes back by itself unless it is confirmed.
-#[derive(Clone, Debug, Serialize)]
-pub struct PendingStatus {
-    /// The revision that waits.
-    pub revision: u32,
-    /// The one to go back to.
-    pub previous: u32,
-    /// How long it waits: told as the seconds that are left at the moment of telling.
-    #[serde(rename = "seconds_left", serialize_with = "seconds_left")]
-    pub left: Pending,
-}
-
-fn seconds_left<S: Serializer>(pending: &Pending, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(pending.remaining())
 }
 
 /// A port.

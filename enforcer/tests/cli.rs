@@ -24,7 +24,7 @@ fn completions_and_manual_pages_know_every_command() {
     let top = read("man/enforcer.1");
     for command in [
         "run", "reload", "status", "devices", "monitor", "flows", "detach", "check", "schema", "explain", "learn",
-        "plan", "simulate", "test",
+        "plan", "simulate", "test", "apply", "confirm", "rollback", "history", "show",
     ] {
         for shell in ["enforcer.bash", "_enforcer", "enforcer.fish"] {
             assert!(

@@ -19,11 +19,20 @@ pub(super) struct Arguments {
     #[command(flatten)]
     change: ChangeArguments,
     /// Go back unless `enforcer confirm` comes in this time: 90s, 10m, 2h.
-    #[arg(long, value_name = "TIME", value_parser = span)]
+    #[arg(long, value_name = "TIME", value_parser = time_to_confirm)]
     confirm: Option<Duration>,
     /// Do not ask.
     #[arg(long)]
     yes: bool,
+}
+
+fn time_to_confirm(text: &str) -> Result<Duration, String> {
+    let time = span(text)?;
+    if control::CONFIRM.contains(&time.as_secs()) {
+        Ok(time)
+    } else {
+        Err("from one second to 24 hours".to_owned())
+    }
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Exit> {

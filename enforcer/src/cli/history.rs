@@ -226,6 +226,7 @@ fn what(entry: &Entry) -> String {
     let (revision, replaced) = (number(deed.revision), number(deed.replaced));
     let error = entry.error.as_deref().unwrap_or_default();
     let error = error.lines().next().unwrap_or_default();
+    let error = error.strip_prefix("error: ").unwrap_or(error);
     let name = deed.what.name();
     let text = match (entry.outcome, deed.what) {
         (Outcome::Refused, _) => format!("{name} refused: {error}"),

@@ -1,11 +1,16 @@
 //! What a client may change.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 
 use crate::audit::What;
 
 /// Characters of a comment.
 const COMMENT_LENGTH: usize = 1000;
+
+/// Seconds that a change may wait to be confirmed.
+pub const CONFIRM: RangeInclusive<u64> = 1..=24 * 3600;
 
 /// A change of what is enforced, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use crate::audit::Who;
 use crate::events::watch::Filter;
 use crate::flows::Query;
-pub use change::{Change, Order};
+pub use change::{CONFIRM, Change, Order};
 pub use client::{CallError, Lines, call, stream};
 pub use server::{bind, serve};
 

@@ -64,13 +64,15 @@ impl Controller {
                 return Some(self.put_in_force(policy).map_err(Failure::from));
             }
             tracing::warn!(revision = number, "a change that nobody confirmed in time goes back");
-            return Some(self.go_back(&pending).or_else(|error| match error {
-                Failure::Kernel(_) => Err(error),
-                _ => {
+            return Some(match self.go_back(&pending) {
+                // What is in the way of this policy is in the way of any.
+                Ok(()) => Ok(()),
+                Err(error @ Failure::Kernel(_)) => Err(error),
+                Err(error) => {
                     tracing::error!("{error}");
                     self.start_without_files()
                 }
-            }));
+            });
         }
         if !self.pointer.held {
             return None;

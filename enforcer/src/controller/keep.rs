@@ -84,7 +84,7 @@ impl Controller {
         };
         match self.put_in_force(policy) {
             Ok(()) => {
-                self.enter(kept.pointer);
+                self.enter(self.from_now_on(kept.pointer));
                 self.owes_pointer = false;
                 self.tell_not_kept(None);
                 Ok(())
@@ -93,6 +93,22 @@ impl Controller {
                 self.undo(kept);
                 Err(error.into())
             }
+        }
+    }
+
+    /// Loading a large policy takes its time, and that is not taken from who has to confirm it. If it cannot be written, it is.
+    fn from_now_on(&self, pointer: Pointer) -> Pointer {
+        let seconds = pointer.last.as_ref().and_then(|last| last.confirm_seconds);
+        let (Some(pending), Some(seconds)) = (&pointer.pending, seconds) else {
+            return pointer;
+        };
+        let later = Pointer {
+            pending: Some(Pending::after(pending.previous, seconds)),
+            ..pointer.clone()
+        };
+        match self.store.point(&later) {
+            Ok(()) => later,
+            Err(_) => pointer,
         }
     }
 
@@ -106,27 +122,9 @@ impl Controller {
 
     /// Keeps a policy on the disk and points at it, ahead of the swap: what can fail here leaves everything as it was.
     fn keep(&self, policy: &Compiled, step: &Step) -> Result<Kept, StoreError> {
-        let policy_hash = hexadecimal(&policy.tables.policy_hash);
-        let is_in_force = || {
-            let known = self.store.read(self.pointer.in_force);
-            known.is_ok_and(|revision| revision.header.policy_hash == policy_hash)
-        };
-        let known = (policy.revision).or_else(|| is_in_force().then_some(self.pointer.in_force));
-        let revision = match known {
-            Some(revision) => revision,
-            None => {
-                let change = revisions::Change {
-                    at: unix(SystemTime::now()),
-                    uid: step.by.as_ref().map(|who| who.uid),
-                    comment: step.comment.clone(),
-                    replaced: Some(self.before()).filter(|number| *number > 0),
-                    policy_hash,
-                    files: policy.files(),
-                };
-                self.store.add(&change, &self.pointer)?
-            }
-        };
+        let known = policy.revision.or_else(|| self.known(policy));
         let is_new = known.is_none();
+        let revision = known.map_or_else(|| self.add(policy, step), Ok)?;
         let mut pointer = self.pointer_to(revision, step);
         if step.what == What::Start && !is_new {
             // The same files as before: nothing has changed.
@@ -145,6 +143,26 @@ impl Controller {
                 Err(error)
             }
         }
+    }
+
+    /// The revision in force, if this is its policy.
+    fn known(&self, policy: &Compiled) -> Option<u32> {
+        let hash = hexadecimal(&policy.tables.policy_hash);
+        let header = self.store.read(self.pointer.in_force).ok()?.header;
+        (header.policy_hash == hash).then_some(header.number)
+    }
+
+    /// Keeps a policy as a new revision.
+    fn add(&self, policy: &Compiled, step: &Step) -> Result<u32, StoreError> {
+        let change = revisions::Change {
+            at: unix(SystemTime::now()),
+            uid: step.by.as_ref().map(|who| who.uid),
+            comment: step.comment.clone(),
+            replaced: Some(self.before()).filter(|number| *number > 0),
+            policy_hash: hexadecimal(&policy.tables.policy_hash),
+            files: policy.files(),
+        };
+        self.store.add(&change, &self.pointer)
     }
 
     /// What the store says when a step has led to a revision.

@@ -15,7 +15,6 @@ use std::time::{Duration, Instant, SystemTime};
 use aya::maps::{Array, MapData};
 use enforcer_common::abi::{Meta, settings_flags};
 
-use crate::audit::{Deed, Outcome, What, Who};
 use crate::config::{Config, EventOutput, PortConfig};
 use crate::diagnostics::Diagnostics;
 use crate::kernel::generation::typed;
@@ -126,18 +125,6 @@ impl Controller {
         }
         self.tell_of_ports();
         went_back
-    }
-
-    /// Takes the program off all ports, and removes all that was kept. Recorded before it is done, as nobody may be there afterwards.
-    pub fn detach(self, by: Option<Who>, comment: &str) -> Result<Vec<String>, Error> {
-        let state = Arc::clone(&self.state);
-        state.audit.done(Deed::now(by.clone(), What::Detach, comment));
-        let detached = self.take_off();
-        if let Err(error) = &detached {
-            let error = error.to_string();
-            state.audit.not_done(by, What::Detach, comment, Outcome::Failed, &error);
-        }
-        detached
     }
 
     fn take_off(mut self) -> Result<Vec<String>, Error> {

@@ -1,17 +1,16 @@
 //! What is asked of a running controller: `reload`, `apply`, `confirm`, `rollback`; and what it does by itself when nobody confirms.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::compiled::{Compiled, read_policy};
 use super::keep::Step;
 use super::report::hexadecimal;
 use super::{Controller, Failure, RETRY_PAUSE};
-use crate::audit::{Outcome, What, Who};
-use crate::control::{Change, Order};
+use crate::audit::{Deed, Outcome, What, Who};
+use crate::control::{CONFIRM, Change, Order};
+use crate::kernel::Error;
 use crate::revisions::Pending;
-
-/// Seconds that a change may wait to be confirmed.
-const CONFIRM: std::ops::RangeInclusive<u64> = 1..=24 * 3600;
 
 impl Controller {
     /// Does what is asked for, and records it; the running policy stays if anything is wrong. `by` is nobody for a signal.
@@ -35,21 +34,32 @@ impl Controller {
             Order::Detach => Err(refused("detaching ends the controller")),
         };
         match &result {
+            Ok(()) if step.what == What::Confirm => {}
+            Ok(()) => self.tell_of_reload(None),
+            // Asked for at the wrong time: nothing is wrong with what is in force, or with the files.
             Err(error @ (Failure::Refused(_) | Failure::Unfit { .. })) => {
-                self.tell_not_done(&step, Outcome::Refused, error)
+                self.tell_not_done(&step, Outcome::Refused, error);
             }
             Err(error) => {
-                let outcome = match error {
-                    Failure::Policy(_) => Outcome::Refused,
-                    _ => Outcome::Failed,
-                };
+                let is_policy = matches!(error, Failure::Policy(_));
+                let outcome = if is_policy { Outcome::Refused } else { Outcome::Failed };
                 self.tell_not_done(&step, outcome, error);
                 self.tell_of_reload(Some(error.to_string()));
             }
-            Ok(()) if step.what == What::Confirm => {}
-            Ok(()) => self.tell_of_reload(None),
         }
         result
+    }
+
+    /// Takes the program off all ports, and removes all that was kept. Recorded before it is done, as nobody may be there afterwards.
+    pub fn detach(self, by: Option<Who>, comment: &str) -> Result<Vec<String>, Error> {
+        let state = Arc::clone(&self.state);
+        state.audit.done(Deed::now(by.clone(), What::Detach, comment));
+        let detached = self.take_off();
+        if let Err(error) = &detached {
+            let error = error.to_string();
+            state.audit.not_done(by, What::Detach, comment, Outcome::Failed, &error);
+        }
+        detached
     }
 
     fn tell_not_done(&self, step: &Step, outcome: Outcome, error: &Failure) {
@@ -86,7 +96,7 @@ impl Controller {
         }
         if let Some(seconds) = step.confirm_seconds {
             if !CONFIRM.contains(&seconds) {
-                return Err(refused("a change waits 24 hours at most to be confirmed"));
+                return Err(refused("a change waits from one second to 24 hours to be confirmed"));
             }
             self.check_way_back()?;
         }

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test program uses its part")]
 
 pub(crate) mod probe;
+pub(crate) mod site;
 pub(crate) mod ward;
 
 use std::fs;

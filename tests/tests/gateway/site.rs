@@ -15,8 +15,8 @@ use enforcer_tests::lab::{Enforcer, Process};
 use rustix::process::Uid;
 use serde_json::{Value, json};
 
-use crate::gateway::probe::{Probe, pump, show_tags};
-use crate::gateway::{GOOD, Gateway};
+use super::probe::{Probe, pump, show_tags};
+use super::{GOOD, Gateway};
 
 /// The state directory, in the gateway's private /run.
 pub(crate) const STATE: &str = "/run/enforcer-state";
@@ -25,6 +25,13 @@ const SOCKET: &str = "/run/enforcer/control.sock";
 /// The policy with another port.
 pub(crate) fn other(port: u16) -> String {
     GOOD.replace("tcp/443", &format!("tcp/{port}"))
+}
+
+/// SHA-256 of the policy that a text is.
+pub(crate) fn hash(text: &str) -> Result<String> {
+    let policy = policy::load_texts([(PathBuf::from("policy.yaml"), text.to_owned())]);
+    let policy = policy.map_err(|errors| anyhow::anyhow!("{errors}"))?;
+    Ok(hexadecimal(&policy.hash))
 }
 
 pub(crate) struct Site {
@@ -148,13 +155,6 @@ impl Site {
             );
         }
         Ok(())
-    }
-
-    /// SHA-256 of the policy that a text is.
-    pub(crate) fn hash(&self, text: &str) -> Result<String> {
-        let policy = policy::load_texts([(PathBuf::from("policy.yaml"), text.to_owned())]);
-        let policy = policy.map_err(|errors| anyhow::anyhow!("{errors}"))?;
-        Ok(hexadecimal(&policy.hash))
     }
 
     /// The time of a change is over, as if it had passed.
