@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use super::{CURRENT, Deed, Entry, ROTATED, entry};
+use super::{CURRENT, Deed, Entry, FILES, ROTATED, entry};
 use crate::words::hexadecimal;
 
 /// Octets of a file that are read: far more than it is written to.
@@ -32,6 +32,8 @@ pub struct Reading {
     /// The last line has no end.
     pub(super) open_end: bool,
     has_begun: bool,
+    /// The last change so far, if it is known.
+    change: Option<u64>,
 }
 
 /// Reads the trail of a state directory. None at all is an empty one.
@@ -46,6 +48,7 @@ pub fn read(state_directory: &Path) -> io::Result<Reading> {
         size: 0,
         open_end: false,
         has_begun: false,
+        change: Some(0),
     };
     let mut paths = rotated(state_directory)?;
     paths.push(state_directory.join(CURRENT));
@@ -57,6 +60,13 @@ pub fn read(state_directory: &Path) -> io::Result<Reading> {
             Err(error) => return Err(error),
         };
         reading.add(path, &octets);
+    }
+    let full = paths.len() - 1;
+    if reading.first > 1 && full < FILES {
+        let before = reading.first - 1;
+        reading.findings.push(format!(
+            "lines 1 to {before} are missing: files are given up only when there are {FILES} full ones"
+        ));
     }
     Ok(reading)
 }
@@ -129,39 +139,50 @@ impl Reading {
     }
 
     fn line(&mut self, path: &Path, line: &[u8]) {
-        let entry: Result<Entry, _> = serde_json::from_slice(line);
-        let mut number = self.lines + 1;
-        match entry {
-            Ok(entry) => {
-                let is_first = !self.has_begun;
-                if is_first {
-                    number = entry.line.max(1);
-                    self.first = number;
-                }
-                if entry.line != number {
-                    let between = "lines are missing before it, or were put in";
-                    self.tell(
-                        path,
-                        number,
-                        &format!("it says that it is line {}: {between}", entry.line),
-                    );
-                    number = entry.line;
-                }
-                // What was before the oldest line that is kept is not known.
-                if entry.previous != self.hash && !(is_first && number > 1) {
-                    self.tell(path, number, "the line before it is not what was written");
-                }
-                if entry.schema_version != entry::SCHEMA_VERSION {
-                    self.tell(path, number, "it is of another version of the enforcer");
-                }
-                self.entries.push(entry);
+        self.lines = match serde_json::from_slice(line) {
+            Ok(entry) => self.entry(path, entry),
+            Err(_) => {
+                // A kill leaves half a line, and the next one vouches for it.
+                let number = self.lines + 1;
+                self.halves.push(format!("{}it cannot be read", place(path, number)));
+                number
             }
-            // A kill leaves half a line, and the next one vouches for it.
-            Err(_) => self.halves.push(format!("{}it cannot be read", place(path, number))),
-        }
+        };
         self.has_begun = true;
-        self.lines = number;
         self.hash = hash(line);
+    }
+
+    /// Holds an entry against those before it, and returns its number.
+    fn entry(&mut self, path: &Path, entry: Entry) -> u64 {
+        let number = entry.line;
+        // What was before the oldest line that is kept is not known.
+        let is_oldest = !self.has_begun && number > 1;
+        if is_oldest {
+            self.first = number;
+            self.change = None;
+        } else if number != self.lines + 1 {
+            let text = format!("it says that it is line {number}: lines are missing before it, or were put in");
+            self.tell(path, self.lines + 1, &text);
+        }
+        if entry.previous != self.hash && !is_oldest {
+            self.tell(path, number, "the line before it is not what was written");
+        }
+        if entry.schema_version != entry::SCHEMA_VERSION {
+            self.tell(path, number, "it is of another version of the enforcer");
+        }
+        // Counted without a gap, so a trail that was begun anew shows.
+        if let Some(change) = entry.deed.change {
+            let before = self.change.replace(change);
+            if before.is_some_and(|before| before + 1 != change) {
+                self.tell(
+                    path,
+                    number,
+                    &format!("it is change {change}, and those before it are missing"),
+                );
+            }
+        }
+        self.entries.push(entry);
+        number
     }
 
     fn tell(&mut self, path: &Path, line: u64, what: &str) {
