@@ -139,14 +139,13 @@ impl Reading {
     }
 
     fn line(&mut self, path: &Path, line: &[u8]) {
-        self.lines = match serde_json::from_slice(line) {
-            Ok(entry) => self.entry(path, entry),
-            Err(_) => {
-                // A kill leaves half a line, and the next one vouches for it.
-                let number = self.lines + 1;
-                self.halves.push(format!("{}it cannot be read", place(path, number)));
-                number
-            }
+        self.lines = if let Ok(entry) = serde_json::from_slice(line) {
+            self.entry(path, entry)
+        } else {
+            // A kill leaves half a line, and the next one vouches for it.
+            let number = self.lines + 1;
+            self.halves.push(format!("{}it cannot be read", place(path, number)));
+            number
         };
         self.has_begun = true;
         self.hash = hash(line);

@@ -84,7 +84,7 @@ impl Controller {
         };
         match self.put_in_force(policy) {
             Ok(()) => {
-                self.enter(self.from_now_on(kept.pointer));
+                self.enter(self.with_all_its_time(kept.pointer));
                 self.owes_pointer = false;
                 self.tell_not_kept(None);
                 Ok(())
@@ -97,7 +97,7 @@ impl Controller {
     }
 
     /// Loading a large policy takes its time, and that is not taken from who has to confirm it. If it cannot be written, it is.
-    fn from_now_on(&self, pointer: Pointer) -> Pointer {
+    fn with_all_its_time(&self, pointer: Pointer) -> Pointer {
         let seconds = pointer.last.as_ref().and_then(|last| last.confirm_seconds);
         let (Some(pending), Some(seconds)) = (&pointer.pending, seconds) else {
             return pointer;
