@@ -142,6 +142,12 @@ impl Place<'_> {
         self.uplink || endpoint.lan == self.id
     }
 
+    /// Whether a router stands between here and where it lives: then a frame has the router's hardware address.
+    #[inline(always)]
+    fn is_behind_router(&self, endpoint: &Endpoint) -> bool {
+        self.uplink && endpoint.lan != self.id
+    }
+
     #[inline(always)]
     fn is_router(&self, mac: [u8; 6]) -> bool {
         let [a, b, c, d] = self.lan.routers;
@@ -162,7 +168,7 @@ pub fn source(packet: &Packet, place: &Place<'_>, source: &Endpoint) -> Result<(
     if !place.is_home_of(source) {
         return Err(DropReason::SourceNotInVlan);
     }
-    if is_mac_of(source, &packet.source_mac) {
+    if place.is_behind_router(source) || is_mac_of(source, &packet.source_mac) {
         Ok(())
     } else {
         Err(DropReason::SourceMacMismatch)

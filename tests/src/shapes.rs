@@ -5,6 +5,7 @@
 
 mod attacks;
 mod budgets;
+mod customs;
 mod found;
 mod fragments;
 mod guards;
@@ -194,6 +195,7 @@ pub fn all() -> Vec<Case> {
         icmp::cases(),
         found::cases(),
         attacks::cases(),
+        customs::cases(),
         words::cases(),
     ]
     .concat()

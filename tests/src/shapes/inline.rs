@@ -12,7 +12,7 @@ const PUMP: &str = "10.10.110.60";
 const SERVER: &str = "10.20.5.10";
 
 /// What passes in gateway mode.
-const fn redirected(expected: Expected) -> Expected {
+pub(super) const fn redirected(expected: Expected) -> Expected {
     Expected {
         verdict: Verdict::Redirect,
         ..expected

@@ -1,0 +1,130 @@
+//! What the networks of hospitals do all day, and what looks odd to a guard: none of it may be lost.
+
+use enforcer_common::verdict::{DropReason, Stage};
+
+use super::inline::redirected;
+use super::{Case, EAST, Step, WEST, allowed, case, dropped, in_flow, passes_at, sequence};
+use crate::packet::{BROADCAST, Builder, Frame, Mac, arp, packet};
+
+const RULE: &str = "pumps-to-servers";
+/// The hardware address of `pump-1`, and its addresses.
+const PUMP_1: Mac = [0x00, 0x1e, 0x3d, 0x00, 0x01, 0x01];
+const PUMP: &str = "10.10.110.21";
+/// The hardware address of `server-2`, and its address.
+const SERVER_2: Mac = [0x00, 0x1e, 0x3d, 0x00, 0x03, 0x01];
+const SERVER: &str = "10.20.5.30";
+/// A router, which does not change addresses of IP, but those of Ethernet.
+const ROUTER: Mac = [0x00, 0x00, 0x5e, 0x00, 0x01, 0x0a];
+
+pub(super) fn cases() -> Vec<Case> {
+    [routed(), groups(), failover()].concat()
+}
+
+fn pump() -> Builder {
+    packet().vlan(110).from_mac(PUMP_1).ip(PUMP, SERVER)
+}
+
+/// Behind a router a device's frames have the router's hardware address. Those of devices that declare one were refused at the
+/// uplink: no answer of such a server found its way back across a pair.
+fn routed() -> Vec<Case> {
+    let step = |ifindex, frame: Frame, expected| Step {
+        ifindex,
+        ended: false,
+        frame,
+        expected,
+    };
+    let answer = |vlan, mac| {
+        packet()
+            .vlan(vlan)
+            .from_mac(mac)
+            .ip(SERVER, PUMP)
+            .udp(24105, 8101)
+            .build()
+    };
+    let claim = |mac: Mac| {
+        let frame = packet().vlan(205).macs(mac, BROADCAST);
+        frame.arp(arp::REPLY, (mac, SERVER), (mac, SERVER)).build()
+    };
+    let mismatch = dropped(Stage::Source, DropReason::SourceMacMismatch);
+    vec![
+        Case {
+            name: "a router's hardware address in front of a device that declares its own",
+            steps: vec![
+                step(EAST, pump().udp(8101, 24105).build(), redirected(allowed(RULE))),
+                step(WEST, answer(110, ROUTER), redirected(in_flow(RULE))),
+                // On its own VLAN it is nobody else, on either side.
+                step(WEST, answer(205, ROUTER), mismatch),
+                step(WEST, answer(205, SERVER_2), redirected(in_flow(RULE))),
+                step(EAST, answer(205, ROUTER), mismatch),
+                step(WEST, claim(ROUTER), dropped(Stage::Link, DropReason::ArpSpoof)),
+            ],
+        },
+        // The router is behind the pair, and both VLANs in front of it: each frame crosses twice.
+        Case {
+            name: "a frame that a router sends back through the pair, by another VLAN",
+            steps: vec![
+                step(EAST, pump().udp(8102, 24105).build(), redirected(allowed(RULE))),
+                step(
+                    WEST,
+                    packet()
+                        .vlan(205)
+                        .from_mac(ROUTER)
+                        .ip(PUMP, SERVER)
+                        .udp(8102, 24105)
+                        .build(),
+                    redirected(in_flow(RULE)),
+                ),
+            ],
+        },
+    ]
+}
+
+/// What tells switches and routers who listens to which group (RFC 3376, RFC 3810), with router alert options.
+fn groups() -> Vec<Case> {
+    let igmp = packet().vlan(110).ip("10.10.110.105", "224.0.0.22").ttl(1);
+    let igmp = igmp.options(&[148, 4, 0, 0]).protocol(2).payload([0x22; 16]);
+    let mld = |source| {
+        let report = packet().vlan(110).ip(source, "ff02::16").ttl(1);
+        report
+            .extension(0, &[5, 2, 0, 0, 1, 0])
+            .icmp(143, 0)
+            .payload([0; 20])
+            .build()
+    };
+    let allowed = allowed("memberships");
+    vec![
+        case("an IGMP report", igmp.build(), allowed),
+        sequence("MLD reports", [(mld("fe80::105"), allowed), (mld("::"), allowed)]),
+    ]
+}
+
+/// VRRP (RFC 9568): routers share an address and a hardware address, tell each other so, and announce who has them now.
+fn failover() -> Vec<Case> {
+    let announce = |mac: Mac| {
+        let frame = packet().vlan(205).macs(mac, BROADCAST);
+        frame
+            .arp(arp::REQUEST, (mac, "10.20.5.1"), ([0; 6], "10.20.5.1"))
+            .build()
+    };
+    let advertisement = packet().vlan(205).from_mac(ROUTER).ip("10.20.5.2", "224.0.0.18");
+    let advertisement = advertisement.ttl(255).protocol(112).payload([0x31; 20]);
+    vec![
+        case(
+            "an advertisement of VRRP, by a rule",
+            advertisement.build(),
+            allowed("failover"),
+        ),
+        case(
+            "the announcement of a router that takes over, by the uplink",
+            announce(ROUTER),
+            redirected(passes_at(Stage::Link)),
+        )
+        .on(WEST),
+        case(
+            "and by the side of the devices",
+            announce(ROUTER),
+            dropped(Stage::Link, DropReason::ArpSpoof),
+        )
+        .on(EAST),
+    ]
+}
