@@ -94,7 +94,8 @@ fn icmp<F: Frame + ?Sized>(frame: &F, at: u32, left: u32, packet: &mut Packet) -
 }
 
 /// Neighbour discovery (RFC 4861, sections 4.1, 4.3 and 4.4): the target address, and the link-layer address of the
-/// sender or target when it is the first option. What is not there stays zero.
+/// sender or target when it is the first option. What is not there stays zero. A nonce (RFC 7527) claims nothing for
+/// anybody else than its sender.
 #[inline(always)]
 fn neighbour<F: Frame + ?Sized>(frame: &F, at: u32, left: u32, packet: &mut Packet) {
     let options = match packet.icmp_type() {
@@ -108,11 +109,14 @@ fn neighbour<F: Frame + ?Sized>(frame: &F, at: u32, left: u32, packet: &mut Pack
     {
         packet.target = super::ipv6::address(target);
     }
-    // Type 1 (source) or 2 (target), length in units of eight octets, address.
-    if left >= options + 8
-        && let Some([1 | 2, 1, mac @ ..]) = frame.read::<8>(at + options)
-    {
-        packet.claimed_mac = mac;
+    if left < options + 8 {
+        return;
+    }
+    // Type 1 (source) or 2 (target), length in units of eight octets, address; type 14, length, nonce.
+    match frame.read::<8>(at + options) {
+        Some([1 | 2, 1, mac @ ..]) => packet.claimed_mac = mac,
+        Some([14, 1, ..]) => packet.claimed_mac = packet.source_mac,
+        _ => {}
     }
 }
 

@@ -102,9 +102,9 @@ pub(super) fn neighbour(place: &Place<'_>, ip: &Ip, mac: Mac) -> Result<(), Drop
     let Transport::Icmp { kind, about, .. } = &ip.transport else {
         return Ok(());
     };
-    let (target, options) = match about {
-        About::Neighbour(neighbour) => (neighbour.target, &neighbour.options[..]),
-        About::Nothing | About::Quote(_) => (Ipv6Addr::UNSPECIFIED, &[][..]),
+    let (target, options, nonce) = match about {
+        About::Neighbour(neighbour) => (neighbour.target, &neighbour.options[..], neighbour.nonce),
+        About::Nothing | About::Quote(_) => (Ipv6Addr::UNSPECIFIED, &[][..], false),
     };
     let wants = *kind == NEIGHBOUR_SOLICITATION && ip.source.is_unspecified();
     let speaks_for: IpAddr = if wants || *kind == NEIGHBOUR_ADVERTISEMENT {
@@ -117,7 +117,7 @@ pub(super) fn neighbour(place: &Place<'_>, ip: &Ip, mac: Mac) -> Result<(), Drop
         About::Nothing if *kind != ROUTER_SOLICITATION => ip.payload.abs_diff(16),
         _ => ip.payload,
     };
-    let honest_claims = unnamed == 0 && (options.is_empty() || options == [mac]);
+    let honest_claims = unnamed == 0 && (options.is_empty() || (options == [mac] && !nonce));
     let honest = place.is_home_of(speaks_for)
         && (!place.declares_mac(speaks_for) || (place.allows_mac(speaks_for, mac) && honest_claims));
     if honest {

@@ -153,6 +153,8 @@ pub struct Neighbour {
     pub target: Ipv6Addr,
     /// Hardware addresses, each in an option of its own.
     pub options: Vec<Mac>,
+    /// A number before them, by which the sender knows its message again (RFC 7527).
+    pub nonce: bool,
 }
 
 /// The packet in an ICMP error.

@@ -92,7 +92,12 @@ fn discovery(kind: u8, neighbour: &Neighbour) -> Vec<u8> {
         let kind = if kind == 136 { 2 } else { 1 };
         [&[kind, 1], &mac[..]].concat()
     });
-    target.into_iter().chain(options).collect()
+    let nonce: &[u8] = if neighbour.nonce {
+        &[14, 1, 7, 7, 7, 7, 7, 7]
+    } else {
+        &[]
+    };
+    target.into_iter().chain(nonce.iter().copied()).chain(options).collect()
 }
 
 fn quoted(quote: &Quote) -> Vec<u8> {

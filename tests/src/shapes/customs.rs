@@ -4,12 +4,13 @@ use enforcer_common::verdict::{DropReason, Stage};
 
 use super::inline::redirected;
 use super::{Case, EAST, Step, WEST, allowed, case, dropped, in_flow, passes_at, sequence};
-use crate::packet::{BROADCAST, Builder, Frame, Mac, arp, packet};
+use crate::packet::{BROADCAST, Builder, Frame, Mac, SOURCE_MAC, arp, packet};
 
 const RULE: &str = "pumps-to-servers";
 /// The hardware address of `pump-1`, and its addresses.
 const PUMP_1: Mac = [0x00, 0x1e, 0x3d, 0x00, 0x01, 0x01];
 const PUMP: &str = "10.10.110.21";
+const PUMP6: &str = "fd00:10:110::21";
 /// The hardware address of `server-2`, and its address.
 const SERVER_2: Mac = [0x00, 0x1e, 0x3d, 0x00, 0x03, 0x01];
 const SERVER: &str = "10.20.5.30";
@@ -17,7 +18,7 @@ const SERVER: &str = "10.20.5.30";
 const ROUTER: Mac = [0x00, 0x00, 0x5e, 0x00, 0x01, 0x0a];
 
 pub(super) fn cases() -> Vec<Case> {
-    [routed(), groups(), failover()].concat()
+    [routed(), duplicates(), groups(), failover()].concat()
 }
 
 fn pump() -> Builder {
@@ -77,6 +78,33 @@ fn routed() -> Vec<Case> {
             ],
         },
     ]
+}
+
+/// RFC 7527: who asks whether its address is free adds a number, so that it knows its own question when a loop brings it back.
+/// Linux does so, and was taken for a spoofer of its own address.
+fn duplicates() -> Vec<Case> {
+    let fine = passes_at(Stage::Link);
+    let spoof = dropped(Stage::Link, DropReason::NeighbourSpoof);
+    let nonce = [14, 1, 7, 7, 7, 7, 7, 7];
+    let claim = [&[1, 1][..], &SOURCE_MAC].concat();
+    let ask = |mac: Mac, options: &[u8]| {
+        let target: std::net::Ipv6Addr = PUMP6.parse().expect("an IPv6 address");
+        let frame = packet().vlan(110).from_mac(mac).ip("::", "ff02::1:ff00:21").ttl(255);
+        frame
+            .icmp(135, 0)
+            .payload([&target.octets()[..], options].concat())
+            .build()
+    };
+    vec![sequence(
+        "the detection of duplicate addresses with a number in it",
+        [
+            (ask(PUMP_1, &nonce), fine),
+            (ask(SOURCE_MAC, &nonce), spoof),
+            // What follows the number is not looked at, so nothing may.
+            (ask(PUMP_1, &[&nonce[..], &claim].concat()), spoof),
+            (ask(PUMP_1, &claim), spoof),
+        ],
+    )]
 }
 
 /// What tells switches and routers who listens to which group (RFC 3376, RFC 3810), with router alert options.

@@ -59,7 +59,8 @@ impl Traffic<'_> {
             2..5 => vec![mac],
             _ => vec![mac, SOURCE_MAC],
         };
-        let neighbour = Neighbour { target, options };
+        let nonce = self.random.percent(20);
+        let neighbour = Neighbour { target, options, nonce };
         let destination = match self.random.below(3) {
             0 => self.aims.address(&mut self.random, true),
             1 => self.aims.source(&mut self.random, vlan, true),
