@@ -7,6 +7,8 @@ use crate::packet::{Packet, Ports, link, protocol};
 
 /// Octets of the ICMP header before the quoted packet.
 const ICMP_HEADER: u32 = 8;
+/// The next-header value of a fragment header.
+const FRAGMENT: u8 = 44;
 
 /// Whether `packet` reports an error about another packet. Redirects are no errors: they change routes.
 #[inline(always)]
@@ -95,7 +97,8 @@ fn ipv4<F: Frame + ?Sized>(frame: &F, at: u32) -> Option<Quoted> {
     })
 }
 
-/// Reads a quoted IPv6 header. Extension headers are not followed: the flows that errors matter for have none.
+/// Reads a quoted IPv6 header, and a fragment header behind it: a first part that is too big for a link is reported so. Other
+/// extension headers are not followed: the flows that errors matter for have none.
 #[inline(always)]
 fn ipv6<F: Frame + ?Sized>(frame: &F, at: u32) -> Option<Quoted> {
     let header = frame.read::<8>(at)?;
@@ -104,11 +107,20 @@ fn ipv6<F: Frame + ?Sized>(frame: &F, at: u32) -> Option<Quoted> {
     }
     let source = address(frame, at + 8)?;
     let destination = address(frame, at + 24)?;
+    let (mut protocol, mut transport_at) = (header[6], at + 40);
+    if protocol == FRAGMENT {
+        let fragment = frame.read::<8>(transport_at)?;
+        let later = u16::from_be_bytes([fragment[2], fragment[3]]) & 0xfff8 != 0;
+        if later {
+            return None;
+        }
+        (protocol, transport_at) = (fragment[0], at + 48);
+    }
     Some(Quoted {
         source,
         destination,
-        protocol: header[6],
-        transport_at: at + 40,
+        protocol,
+        transport_at,
     })
 }
 

@@ -282,8 +282,7 @@ impl<'p> Oracle<'p> {
         };
         let Quote { ip, left } = &**quote;
         let shown = (ip.header() + ip.payload).min(*left);
-        let readable =
-            shown >= 8 && ip.has_transport() && (ip.source.is_ipv4() || (ip.extensions == 0 && ip.part == Part::Whole));
+        let readable = shown >= 8 && ip.has_transport() && (ip.source.is_ipv4() || ip.extensions == 0);
         if !readable || ip.source != frame.ip.destination {
             return None;
         }

@@ -3,7 +3,7 @@
 use enforcer_common::verdict::{DropReason, Stage};
 
 use super::inline::redirected;
-use super::{Case, EAST, Step, WEST, allowed, case, dropped, in_flow, passes_at, sequence};
+use super::{Case, EAST, Step, WEST, allowed, case, default_denied, dropped, in_flow, passes_at, sequence};
 use crate::packet::{BROADCAST, Builder, Frame, Mac, SOURCE_MAC, arp, packet};
 
 const RULE: &str = "pumps-to-servers";
@@ -18,7 +18,7 @@ const SERVER: &str = "10.20.5.30";
 const ROUTER: Mac = [0x00, 0x00, 0x5e, 0x00, 0x01, 0x0a];
 
 pub(super) fn cases() -> Vec<Case> {
-    [routed(), duplicates(), groups(), failover()].concat()
+    [routed(), duplicates(), narrow_links(), groups(), failover()].concat()
 }
 
 fn pump() -> Builder {
@@ -103,6 +103,33 @@ fn duplicates() -> Vec<Case> {
             // What follows the number is not looked at, so nothing may.
             (ask(PUMP_1, &[&nonce[..], &claim].concat()), spoof),
             (ask(PUMP_1, &claim), spoof),
+        ],
+    )]
+}
+
+/// A datagram in parts meets a link that is too narrow for them. The router quotes the first one, fragment header and all; its message
+/// was refused, and the sender never learnt to send smaller parts.
+fn narrow_links() -> Vec<Case> {
+    let part = |port, offset| {
+        let part = packet().vlan(110).ip("fd00:10:110::103", "fd00:20:5::10");
+        let part = part
+            .udp(port, 24105)
+            .udp_length(4000)
+            .fragment(u32::from(port), offset, true);
+        part.payload([0; 64]).build()
+    };
+    let too_big = |frame: &Frame| {
+        let router = packet().vlan(205).ip("fd00:20:5::99", "fd00:10:110::103").icmp(2, 0);
+        router.payload(frame[frame.network..].to_vec()).build()
+    };
+    vec![sequence(
+        "packet too big, about a fragment",
+        [
+            (part(8103, 0), allowed(RULE)),
+            (too_big(&part(8103, 0)), in_flow(RULE)),
+            (too_big(&part(8104, 0)), default_denied()),
+            // Without ports nobody knows what it is about; the first part was as long.
+            (too_big(&part(8103, 72)), default_denied()),
         ],
     )]
 }
