@@ -143,12 +143,27 @@ const fn established(flags: u8) -> FlowState {
     }
 }
 
+/// The first segment of a connection.
+#[inline(always)]
+const fn is_syn(packet: &Packet) -> bool {
+    packet.protocol == protocol::TCP && packet.tcp_flags & (tcp_flags::SYN | tcp_flags::ACK) == tcp_flags::SYN
+}
+
 /// A SYN that reuses the ports of a connection that is over.
 #[inline(always)]
 pub const fn reopens(state: FlowState, packet: &Packet) -> bool {
-    packet.protocol == protocol::TCP
-        && packet.tcp_flags & (tcp_flags::SYN | tcp_flags::ACK) == tcp_flags::SYN
-        && matches!(state, FlowState::Closing | FlowState::Reset)
+    is_syn(packet) && matches!(state, FlowState::Closing | FlowState::Reset)
+}
+
+/// A SYN that belongs to no connection that is there, so that its sender has to be permitted one: it [`reopens`], or the responder
+/// asks for a connection of its own. While one is being opened both ends may ask for it (RFC 9293, section 3.5).
+#[inline(always)]
+pub const fn is_own(state: FlowState, direction: Direction, packet: &Packet) -> bool {
+    is_syn(packet)
+        && match direction {
+            Direction::Initiator => matches!(state, FlowState::Closing | FlowState::Reset),
+            Direction::Responder => !matches!(state, FlowState::SynSent | FlowState::SynReceived),
+        }
 }
 
 /// Whether both ends have spoken, so that the flow belongs into the table that floods do not reach. A reset proves

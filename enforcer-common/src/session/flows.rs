@@ -13,15 +13,15 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
         let Some((table, flow)) = self.find(key) else {
             return self.open(source_low, forward);
         };
+        let direction = flow.direction(source_low);
+        if conntrack::is_own(state_of(&flow), direction, self.packet) && !forward.permits() {
+            // Whoever may not open a session does not end one either.
+            return (forward, Effect::NOTHING);
+        }
         if conntrack::reopens(state_of(&flow), self.packet) {
-            if !forward.permits() {
-                // Whoever may not open a session does not end one either.
-                return (forward, Effect::NOTHING);
-            }
             self.tables.remove_flow(table, key);
             return self.open(source_low, forward);
         }
-        let direction = flow.direction(source_low);
         let ruling = match direction {
             Direction::Initiator => forward,
             Direction::Responder => self.backward(self.packet.ports()),

@@ -9,7 +9,7 @@ use super::options::announced;
 use super::place::{Place, Resident, Space, is_group};
 use super::rules::{self, Ruling, Wanted};
 use super::service::{End, answered_by, asked_for, ends, is_echo_reply, is_echo_request};
-use super::state::{State, is_over, next};
+use super::state::{State, is_opening, is_over, next};
 use super::{About, Ip, Oracle, Part, Quote, Transport};
 use crate::packet::tcp_flags::{ACK, FIN, RST, SYN};
 
@@ -177,13 +177,16 @@ impl<'p> Oracle<'p> {
         let Some((index, by_initiator)) = self.flow_of(frame, from, to) else {
             return self.open(frame, from, to, asked);
         };
-        if is_over(self.flows[index].state) && is_syn(frame.ip) {
+        let state = self.flows[index].state;
+        if is_syn(frame.ip) && (is_over(state) || !(by_initiator || is_opening(state))) {
             // The ports are used again. Whoever may not open a session does not end one either.
             if !asked.permits() {
                 return (asked, Effect::Nothing);
             }
-            self.flows.remove(index);
-            return self.open(frame, from, to, asked);
+            if is_over(state) {
+                self.flows.remove(index);
+                return self.open(frame, from, to, asked);
+            }
         }
         let ruling = if by_initiator { asked } else { answered };
         if !ruling.permits() {

@@ -53,3 +53,8 @@ pub(super) fn next(state: State, by_initiator: bool, ip: &Ip) -> State {
 pub(super) fn is_over(state: State) -> bool {
     matches!(state, State::Closing | State::Reset)
 }
+
+/// Both ends may still ask for the connection.
+pub(super) fn is_opening(state: State) -> bool {
+    matches!(state, State::SynSent | State::SynReceived)
+}

@@ -4,7 +4,7 @@ use enforcer_common::verdict::{DropReason, Stage};
 
 use super::inline::redirected;
 use super::{Case, EAST, Step, WEST, allowed, case, default_denied, dropped, in_flow, passes_at, sequence};
-use crate::packet::{BROADCAST, Builder, Frame, Mac, SOURCE_MAC, arp, packet};
+use crate::packet::{BROADCAST, Builder, Frame, Mac, SOURCE_MAC, arp, packet, tcp_flags};
 
 const RULE: &str = "pumps-to-servers";
 /// The hardware address of `pump-1`, and its addresses.
@@ -18,7 +18,7 @@ const SERVER: &str = "10.20.5.30";
 const ROUTER: Mac = [0x00, 0x00, 0x5e, 0x00, 0x01, 0x0a];
 
 pub(super) fn cases() -> Vec<Case> {
-    [routed(), duplicates(), narrow_links(), groups(), failover()].concat()
+    [routed(), duplicates(), narrow_links(), openers(), groups(), failover()].concat()
 }
 
 fn pump() -> Builder {
@@ -132,6 +132,45 @@ fn narrow_links() -> Vec<Case> {
             (too_big(&part(8103, 72)), default_denied()),
         ],
     )]
+}
+
+/// A device whose port is the same at both ends, or that listens where it once asked from: its server opened connections to it
+/// through the one that was there.
+fn openers() -> Vec<Case> {
+    let (syn, ack) = (tcp_flags::SYN, tcp_flags::ACK);
+    let out = |port, flags| {
+        packet()
+            .vlan(110)
+            .ip("10.10.110.104", "10.20.5.10")
+            .tcp(port, 443, flags)
+            .build()
+    };
+    let back = |port, flags| {
+        packet()
+            .vlan(205)
+            .ip("10.20.5.10", "10.10.110.104")
+            .tcp(443, port, flags)
+            .build()
+    };
+    vec![
+        sequence(
+            "the server may not open a connection through an open one",
+            [
+                (out(8105, syn), allowed(RULE)),
+                (back(8105, syn | ack), in_flow(RULE)),
+                (out(8105, ack), in_flow(RULE)),
+                (back(8105, syn), default_denied()),
+                (back(8105, ack), in_flow(RULE)),
+                // The device has started anew, and asks again.
+                (out(8105, syn), in_flow(RULE)),
+                (back(8105, ack), in_flow(RULE)),
+            ],
+        ),
+        sequence(
+            "nor through one that began before the enforcer",
+            [(out(8106, ack), allowed(RULE)), (back(8106, syn), default_denied())],
+        ),
+    ]
 }
 
 /// What tells switches and routers who listens to which group (RFC 3376, RFC 3810), with router alert options.
