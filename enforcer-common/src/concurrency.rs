@@ -68,12 +68,10 @@ const fn is_previous(counted: u32, window: u32) -> bool {
 #[inline(always)]
 pub fn of_frame(flow: &Flow, state: FlowState, now: u64) -> (Activity, u32) {
     let (counted, window) = (flow.counted.get(), window_of(now));
-    if counted == CLOSED {
-        return (Activity::None, CLOSED);
-    }
     let here = counted != 0 && counted >> 1 == window;
     if matches!(state, FlowState::Closing | FlowState::Reset) {
         let activity = match (here, counted & 1 != 0) {
+            _ if counted == CLOSED => Activity::None,
             (true, true) => Activity::LeavesBoth,
             (true, false) => Activity::Leaves,
             (false, _) if is_previous(counted, window) => Activity::LeavesPrevious,
@@ -210,6 +208,18 @@ mod tests {
         assert!(open(&bucket, 1, now).is_some());
         assert!(open(&bucket, 1, now + WINDOW).is_none());
         assert!(open(&bucket, 1, now + 2 * WINDOW).is_some());
+    }
+
+    /// Who opened a session sent a reset that the other end ignores (RFC 5961), and went on without a place: so anybody had as many
+    /// sessions as he liked.
+    #[test]
+    fn a_session_that_goes_on_after_a_reset_takes_its_place_again() {
+        let bucket = Bucket::default();
+        let now = WINDOW * 12;
+        let flow = open(&bucket, 1, now).unwrap();
+        frame(&bucket, &flow, FlowState::Reset, now);
+        frame(&bucket, &flow, FlowState::PickedUp, now + 1);
+        assert!(open(&bucket, 1, now + 2).is_none());
     }
 
     /// Table pressure may take a bucket away while its flows go on.

@@ -128,8 +128,10 @@ pub const fn next(state: FlowState, direction: Direction, packet: &Packet) -> Fl
         (FlowState::SynSent, Direction::Responder) if syn => FlowState::SynReceived,
         (FlowState::SynReceived, Direction::Initiator) if ack && !syn => established(flags),
         (FlowState::PickedUp, Direction::Responder) | (FlowState::Established, _) => established(flags),
-        // A forged reset does not end a session: the ends ignore it and go on (RFC 5961).
-        (FlowState::Reset, _) => FlowState::Closing,
+        // A forged reset does not end a session: the ends ignore it and go on (RFC 5961). What they say settles it, as for a session that
+        // nobody saw begin: only another reset answers what goes on after a true one.
+        (FlowState::Reset, Direction::Initiator) if flags & tcp_flags::FIN == 0 => FlowState::PickedUp,
+        (FlowState::Reset, Direction::Initiator) => FlowState::Closing,
         _ => state,
     }
 }

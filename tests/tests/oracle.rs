@@ -18,7 +18,9 @@ use std::{env, thread};
 
 use compare::Round;
 use coverage::Coverage;
-use enforcer_common::verdict::Stage;
+use enforcer::engine::Engine;
+use enforcer::kernel::ports;
+use enforcer_common::verdict::{Stage, Verdict};
 use enforcer_tests::kernel::Kernel;
 use enforcer_tests::packet::{packet, tcp_flags};
 use enforcer_tests::shapes;
@@ -119,4 +121,50 @@ fn a_session_picked_up_in_the_middle_outlives_a_tick() {
     // The slowest tick is 10 milliseconds long.
     thread::sleep(Duration::from_millis(25));
     assert_eq!(stage(), Stage::Flow as u8);
+}
+
+/// A reset that somebody forged left a session two minutes of silence instead of days, for as long as it lived: the first message of
+/// the night found it forgotten.
+#[test]
+fn a_session_that_goes_on_after_a_forged_reset_may_be_silent_again() {
+    const DAY: u64 = 24 * 60 * 60 * 1_000_000_000;
+    let entries: Vec<_> = shapes::ports()
+        .iter()
+        .zip(0..)
+        .map(|(port, slot)| port.entry(slot))
+        .collect();
+    let ports = ports::table(&entries).expect("ports that a mask keeps apart");
+    let engine = Engine::new(shapes::tables(), ports);
+    let (syn, ack, reset) = (tcp_flags::SYN, tcp_flags::ACK, tcp_flags::RST);
+    let pump = |flags| {
+        packet()
+            .vlan(110)
+            .ip("10.10.110.85", "10.20.5.10")
+            .tcp(8007, 443, flags)
+            .build()
+    };
+    let server = |flags| {
+        packet()
+            .vlan(205)
+            .ip("10.20.5.10", "10.10.110.85")
+            .tcp(443, 8007, flags)
+            .build()
+    };
+    let passes = |frame: &[u8], now| engine.decide(frame, shapes::TRUNK, now).0.verdict == Verdict::Pass;
+    for frame in [
+        pump(syn),
+        server(syn | ack),
+        pump(ack),
+        server(reset),
+        pump(ack),
+        server(ack),
+    ] {
+        assert!(passes(&frame, 1));
+    }
+    assert!(passes(&server(ack), DAY), "nobody has ended the session");
+    // One that is over is forgotten as soon as before, also when a segment was still under way.
+    for frame in [server(reset), pump(ack), server(reset)] {
+        assert!(passes(&frame, DAY));
+    }
+    assert!(!passes(&server(ack), DAY + DAY / 1000));
 }

@@ -44,8 +44,9 @@ pub(super) fn next(state: State, by_initiator: bool, ip: &Ip) -> State {
         State::SynSent if has(SYN) => State::SynReceived,
         State::SynReceived if by_initiator && has(ACK) && !has(SYN) => open,
         State::PickedUp | State::Established => open,
-        // A forged reset ends nothing (RFC 5961): whoever goes on talking keeps the session.
-        State::Reset => State::Closing,
+        // A forged reset ends nothing (RFC 5961): if the initiator goes on, the answer tells.
+        State::Reset if by_initiator && has(FIN) => State::Closing,
+        State::Reset if by_initiator => State::PickedUp,
         state => state,
     }
 }
