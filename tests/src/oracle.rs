@@ -6,6 +6,7 @@
 //! ```text
 //! sent.rs      what a frame means, and its damage
 //! parse.rs     which reason a damaged frame is refused for, and what is still readable
+//! beside.rs    management access, leases
 //! place.rs     ports, VLANs; addresses -> zone, device, VLAN
 //! guard.rs     who speaks for whom
 //! rules.rs     which rule settles a pair and a service
@@ -14,6 +15,7 @@
 //! service.rs   which flow and service a packet is about; options.rs: what a TCP header announces
 //! ```
 
+mod beside;
 mod budget;
 mod fragments;
 mod guard;
@@ -33,6 +35,7 @@ use enforcer::policy::valid::{GuardMode, Mode, UNKNOWN, ValidPolicy};
 use enforcer_common::abi::control;
 use enforcer_common::verdict::{DropReason, Stage, Verdict};
 
+pub use beside::{Beside, Lease, Management};
 use budget::{Ledger, Paid, Step};
 use fragments::Fragments;
 pub use options::TcpOption;
@@ -61,6 +64,7 @@ pub struct Outcome<'p> {
 pub struct Oracle<'p> {
     policy: &'p ValidPolicy,
     ports: &'p [PortSetup],
+    beside: &'p Beside,
     generation: u32,
     flows: Vec<Flow<'p>>,
     fragments: Fragments<'p>,
@@ -76,6 +80,8 @@ struct Way<'p> {
     zone: usize,
     monitored: bool,
     log: bool,
+    /// It crosses to the other port of a pair.
+    crosses: bool,
     /// What a guard that only watches found wrong last.
     noted: DropReason,
 }
@@ -96,10 +102,11 @@ impl Way<'_> {
 
 impl<'p> Oracle<'p> {
     /// Without any flow yet.
-    pub fn new(policy: &'p ValidPolicy, ports: &'p [PortSetup]) -> Self {
+    pub fn new(policy: &'p ValidPolicy, ports: &'p [PortSetup], beside: &'p Beside) -> Self {
         Self {
             policy,
             ports,
+            beside,
             generation: 1,
             flows: Vec::new(),
             fragments: Fragments::new(),
@@ -122,10 +129,12 @@ impl<'p> Oracle<'p> {
             zone: UNKNOWN,
             monitored: false,
             log: false,
+            crosses: false,
             noted: DropReason::None,
         };
         let (verdict, reason) = match self.stages(sent, octets, now, &mut way) {
             Ok(()) if way.noted != DropReason::None => (Verdict::WouldDrop, way.noted),
+            Ok(()) if way.crosses => (Verdict::Redirect, DropReason::None),
             Ok(()) => (Verdict::Pass, DropReason::None),
             Err(reason) if way.monitored => (Verdict::WouldDrop, reason),
             Err(reason) => (Verdict::Drop, reason),
@@ -145,7 +154,19 @@ impl<'p> Oracle<'p> {
         let port = self.ports.iter().find(|port| port.ifindex == sent.ifindex);
         let port = port.ok_or(DropReason::UnknownPort)?;
         way.monitored = port.monitor;
-        let place = Place::of(self.policy, port, &parse::readable_tags(sent));
+        way.crosses = port.peer.is_some();
+        let tags = parse::readable_tags(sent);
+        let outer = place::outer_vlan(port, &tags);
+        if let Ok(outer) = outer
+            && parse::outcome(sent).is_ok()
+            && self.beside.is_management(sent, outer)
+        {
+            (way.stage, way.crosses) = (Stage::Failsafe, false);
+            return Ok(());
+        }
+        let place = Place::of(self.policy, self.beside, port, &tags, now);
+        // Where undeclared VLANs pass, they do whatever is wrong with them.
+        way.monitored |= port.pass_undeclared && outer.is_ok() && place.is_err();
         if let Ok(place) = &place {
             way.zone = place.zone();
             // Whoever spoofs must not choose the mode: what is refused before the source is verified passes only if

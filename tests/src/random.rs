@@ -4,6 +4,7 @@
 //! the oracle, and as octets ([`frame`]), for the engine. Everything follows from a seed.
 
 mod aims;
+mod beside;
 mod limits;
 mod policy;
 mod rng;
@@ -11,12 +12,13 @@ mod traffic;
 mod wire;
 
 use anyhow::{Result, anyhow};
-use enforcer::kernel::PortSetup;
+use enforcer::kernel::{Peer, PortSetup};
 use enforcer::policy::{self as policies, ValidPolicy};
 use enforcer_common::abi::control;
 
 use crate::packet::Mac;
 
+pub use beside::{accesses, beside, bindings};
 pub use limits::{per_hour, without_limits};
 pub use policy::text;
 pub use rng::Random;
@@ -29,6 +31,12 @@ pub const TRUNK: u32 = 1;
 pub const MONITOR_TRUNK: u32 = 2;
 /// The interface of a port with a native VLAN, without another VLAN, and with LLDP only.
 pub const ACCESS: u32 = 3;
+/// The interface of a port that is paired with [`WEST`].
+pub const EAST: u32 = 4;
+/// The interface of the uplink of the pair.
+pub const WEST: u32 = 5;
+/// The interface of a port that lets undeclared VLANs pass.
+pub const OPEN: u32 = 6;
 /// An interface that is no port.
 pub const NO_PORT: u32 = 7;
 /// When sequences of frames begin, in nanoseconds of Unix time: with the year 2026.
@@ -42,6 +50,10 @@ pub const CLOSED_VLAN: u16 = 101;
 
 /// The ports of all random policies.
 pub fn ports() -> Vec<PortSetup> {
+    let paired = |name, key, ifindex, to| PortSetup {
+        peer: Some(Peer { key, ifindex: to }),
+        ..PortSetup::new(name, ifindex)
+    };
     vec![
         PortSetup::new("trunk", TRUNK),
         PortSetup {
@@ -53,6 +65,16 @@ pub fn ports() -> Vec<PortSetup> {
             control: control::LLDP,
             vlans: (1..=4094).filter(|&id| id != CLOSED_VLAN).collect(),
             ..PortSetup::new("access", ACCESS)
+        },
+        paired("east", 0, EAST, WEST),
+        PortSetup {
+            uplink: true,
+            ..paired("west", 1, WEST, EAST)
+        },
+        PortSetup {
+            pass_undeclared: true,
+            vlans: (1..=4094).filter(|&id| id != CLOSED_VLAN).collect(),
+            ..PortSetup::new("open", OPEN)
         },
     ]
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Target;
+use crate::oracle::Beside;
 use crate::random::{self, Random, Traffic};
 use crate::shapes;
 
@@ -195,8 +196,9 @@ fn sequences() -> Vec<Seed> {
         })
         .collect();
     let text = fs::read_to_string(repository().join("tests/fixtures/shapes/policy.yaml")).unwrap_or_default();
+    let beside = Beside::default();
     if let Ok(policy) = random::load(&text) {
-        let mut traffic = Traffic::new(&policy, Random::new(1));
+        let mut traffic = Traffic::new(&policy, &beside, Random::new(1));
         for _ in 0..20 {
             let mut steps = (0..12).map(|_| traffic.step().sent);
             let octets = joined(&mut steps.by_ref().map(|sent| (sent.ifindex, random::frame(&sent).bytes)));

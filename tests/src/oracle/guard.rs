@@ -33,7 +33,7 @@ pub(super) fn source_is_possible(place: &Place<'_>, address: IpAddr, to: IpAddr)
 pub(super) fn source(place: &Place<'_>, address: IpAddr, mac: Mac) -> Result<(), DropReason> {
     if !place.is_home_of(address) {
         Err(DropReason::SourceNotInVlan)
-    } else if !place.allows_mac(address, mac) {
+    } else if !place.is_behind_router(address) && !place.allows_mac(address, mac) {
         Err(DropReason::SourceMacMismatch)
     } else {
         Ok(())
@@ -77,8 +77,13 @@ pub(super) fn router(place: &Place<'_>, mac: Mac) -> Result<(), DropReason> {
 
 /// RFC 4861: from router solicitation to neighbour advertisement, from this link and for it.
 pub(super) fn is_neighbour_discovery(place: &Place<'_>, ip: &Ip) -> bool {
+    speaks_of_neighbours(ip) && place.is_link_of(ip.destination)
+}
+
+/// From router solicitation to neighbour advertisement, from this link.
+pub(super) fn speaks_of_neighbours(ip: &Ip) -> bool {
     let kinds = ROUTER_SOLICITATION..=NEIGHBOUR_ADVERTISEMENT;
-    ip.hops == 255 && place.is_link_of(ip.destination) && ip.icmp6_type().is_some_and(|kind| kinds.contains(&kind))
+    ip.hops == 255 && ip.icmp6_type().is_some_and(|kind| kinds.contains(&kind))
 }
 
 /// The same sender inside and outside, at home here, with the declared hardware address. A probe (RFC 5227) speaks

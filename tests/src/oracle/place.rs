@@ -7,12 +7,16 @@ use enforcer::policy::valid::{Guards, Limit, Mode, SELF, UNKNOWN, ValidPolicy, V
 use enforcer_common::verdict::DropReason;
 use ipnetwork::IpNetwork;
 
-use super::Ip;
+use super::{Beside, Ip};
 use crate::packet::Mac;
 
 /// A VLAN that zones declare.
 pub struct Place<'p> {
     policy: &'p ValidPolicy,
+    beside: &'p Beside,
+    now: u64,
+    /// By the side of a pair that leads to the routers: senders of every VLAN come by it.
+    uplink: bool,
     vlan: VlanId,
     /// Numbers of the zones that live there, at least one.
     zones: Vec<usize>,
@@ -31,17 +35,15 @@ pub(super) struct Resident {
 impl<'p> Place<'p> {
     /// The VLAN of a frame with these tags (VLAN id in the low twelve bits), if the port lets it in and a zone
     /// declares it.
-    pub(super) fn of(policy: &'p ValidPolicy, port: &PortSetup, tags: &[u16]) -> Result<Self, DropReason> {
-        let id = |tag: u16| tag & 0xfff;
-        // VLAN 0 in a tag is a priority without a VLAN.
-        let outer = match tags.first() {
-            Some(&tag) if id(tag) != 0 => id(tag),
-            _ => port.native_vlan,
-        };
-        let inner = tags.get(1).map(|&tag| id(tag));
-        if !port.vlans.contains(outer) {
-            return Err(DropReason::VlanNotAllowed);
-        }
+    pub(super) fn of(
+        policy: &'p ValidPolicy,
+        beside: &'p Beside,
+        port: &PortSetup,
+        tags: &[u16],
+        now: u64,
+    ) -> Result<Self, DropReason> {
+        let outer = outer_vlan(port, tags)?;
+        let inner = tags.get(1).map(|tag| tag & 0xfff);
         let vlan = VlanId { outer, inner };
         let zones = policy.zones.iter().enumerate();
         let zones = zones.filter(|(_, zone)| zone.vlan == Some(vlan));
@@ -49,7 +51,14 @@ impl<'p> Place<'p> {
         if zones.is_empty() {
             return Err(DropReason::VlanUndeclared);
         }
-        Ok(Self { policy, vlan, zones })
+        Ok(Self {
+            policy,
+            beside,
+            now,
+            uplink: port.uplink,
+            vlan,
+            zones,
+        })
     }
 
     /// The only zone of the VLAN, or nobody's.
@@ -123,15 +132,29 @@ impl<'p> Place<'p> {
         if zones.any(|zone| zone.gateways.contains(&address)) {
             return resident(SELF, None, None);
         }
+        if let Some(number) = self.beside.holder(realm, address, self.now) {
+            let zone = policy.devices[number].zone;
+            return resident(zone, Some(number), policy.zones[zone].vlan);
+        }
         match owner(policy, realm, address) {
             Some(zone) => resident(zone, None, policy.zones[zone].vlan),
             None => resident(UNKNOWN, None, None),
         }
     }
 
-    /// Whether an address lives here.
+    /// Whether an address lives here, or a router may bring frames from it.
     pub(super) fn is_home_of(&self, address: IpAddr) -> bool {
-        self.resident(address).vlan == Some(self.vlan)
+        self.uplink || self.resident(address).vlan == Some(self.vlan)
+    }
+
+    /// Whether a router stands before an address: then its frames have the router's hardware address.
+    pub(super) fn is_behind_router(&self, address: IpAddr) -> bool {
+        self.uplink && self.resident(address).vlan != Some(self.vlan)
+    }
+
+    /// Whether errors about what is on its way to an address come from here.
+    pub(super) fn is_way_to(&self, address: IpAddr) -> bool {
+        self.uplink || self.resident(address).vlan.is_none_or(|vlan| vlan == self.vlan)
     }
 
     /// Whether what is sent to an address stays on this VLAN, or ends at the gateway.
@@ -168,6 +191,20 @@ impl<'p> Place<'p> {
     pub(super) fn is_dhcp_server(&self, address: IpAddr) -> bool {
         let device = self.resident(address).device;
         device.is_some_and(|device| self.policy.devices[device].dhcp_server)
+    }
+}
+
+/// The VLAN of the outer tag, or of the port, if the port lets it in.
+pub(super) fn outer_vlan(port: &PortSetup, tags: &[u16]) -> Result<u16, DropReason> {
+    // VLAN 0 in a tag is a priority without a VLAN.
+    let outer = match tags.first().map(|tag| tag & 0xfff) {
+        Some(id) if id != 0 => id,
+        _ => port.native_vlan,
+    };
+    if port.vlans.contains(outer) {
+        Ok(outer)
+    } else {
+        Err(DropReason::VlanNotAllowed)
     }
 }
 

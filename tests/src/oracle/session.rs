@@ -294,8 +294,7 @@ impl<'p> Oracle<'p> {
             return None;
         }
         // It comes by the VLAN of the one that could not be reached, if that is known.
-        let beyond = frame.place.resident(ip.destination).vlan;
-        if beyond.is_some_and(|vlan| vlan != frame.place.vlan()) {
+        if !frame.place.is_way_to(ip.destination) {
             return None;
         }
         let about = Crossing { ip, ..*frame };

@@ -6,7 +6,7 @@ use enforcer::policy::valid::{Selector, ServiceMatch, ValidPolicy, VlanId};
 use ipnetwork::IpNetwork;
 
 use super::{ROUTER_MAC, Random};
-use crate::oracle::owner;
+use crate::oracle::{Beside, Management, owner};
 use crate::packet::{Mac, SOURCE_MAC, protocol};
 
 /// Addresses that are special wherever they occur.
@@ -50,10 +50,11 @@ pub(super) struct Aims<'p> {
     addresses: Vec<IpAddr>,
     services: Vec<(u8, u16)>,
     vlans: Vec<VlanId>,
+    beside: &'p Beside,
 }
 
 impl<'p> Aims<'p> {
-    pub(super) fn new(policy: &'p ValidPolicy) -> Self {
+    pub(super) fn new(policy: &'p ValidPolicy, beside: &'p Beside) -> Self {
         let mut addresses: Vec<IpAddr> = SPECIAL.iter().filter_map(|text| text.parse().ok()).collect();
         let selectors = policy.rules.iter().flat_map(|rule| rule.from.iter().chain(&rule.to));
         let prefixes = selectors.filter_map(|selector| match selector {
@@ -68,8 +69,13 @@ impl<'p> Aims<'p> {
         let devices = policy.devices.iter().flat_map(|device| &device.addresses);
         let gateways = policy.zones.iter().flat_map(|zone| &zone.gateways);
         addresses.extend(devices.chain(gateways).flat_map(|&address| around(address)));
+        // Often, or they would seldom be met.
+        for _ in 0..8 {
+            addresses.extend(beside.leases.iter().map(|lease| IpAddr::V4(lease.address)));
+        }
         Self {
             policy,
+            beside,
             addresses,
             services: services(policy),
             vlans: policy.zones.iter().filter_map(|zone| zone.vlan).collect(),
@@ -142,11 +148,18 @@ impl<'p> Aims<'p> {
     pub(super) fn mac(&self, random: &mut Random, address: IpAddr) -> Mac {
         let devices = self.policy.devices.iter();
         let mut owners = devices.filter(|device| device.addresses.contains(&address));
-        match owners.find_map(|device| device.mac) {
+        let lease = self.beside.leases.iter().find(|lease| address == lease.address);
+        let holder = lease.and_then(|lease| self.policy.devices[lease.device].mac);
+        match owners.find_map(|device| device.mac).or(holder) {
             Some(mac) if random.percent(92) => mac,
             _ if random.percent(6) => ROUTER_MAC,
             _ => SOURCE_MAC,
         }
+    }
+
+    /// Management access that there is.
+    pub(super) fn management(&self, random: &mut Random) -> Option<Management> {
+        (!self.beside.management.is_empty()).then(|| random.pick(&self.beside.management))
     }
 
     /// A protocol with a port, or with type and code.

@@ -176,15 +176,17 @@ pub fn text(random: &mut Random) -> String {
         if addresses.is_empty() {
             continue;
         }
-        let mac = if random.percent(50) {
+        let leased = random.percent(35) && zone.subnets.iter().any(IpNetwork::is_ipv4);
+        let mac = if leased || random.percent(50) {
             format!("mac: \"02:00:00:00:01:{number:02x}\", ")
         } else {
             String::new()
         };
         let duties = if random.percent(15) { "roles: dhcp-server, " } else { "" };
+        let dhcp = if leased { DHCP } else { "" };
         let _ = writeln!(
             declared,
-            "  device-{number}: {{zone: {}, {mac}{duties}address: {}{}}}",
+            "  device-{number}: {{zone: {}, {mac}{dhcp}{duties}address: {}{}}}",
             zone.name,
             list(&addresses),
             least_mss(random) + &limits(random, counted)
@@ -202,8 +204,16 @@ pub fn text(random: &mut Random) -> String {
     for number in 0..count {
         rules.push_str(&rule(random, number, &names, &subnets, counted));
     }
-    text + &rules
+    text += &rules;
+    // A rule's prefix holds all of a zone's leases or none: where it does not, devices have what they declare.
+    if text.contains(DHCP) && super::load(&text).is_err() {
+        text = text.replace(DHCP, "");
+    }
+    text
 }
+
+/// A device that gets its address by DHCP.
+const DHCP: &str = "dhcp: true, ";
 
 /// What a zone says about TCP: mostly nothing.
 fn tcp(random: &mut Random) -> String {

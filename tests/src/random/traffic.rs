@@ -7,8 +7,8 @@ use enforcer::policy::ValidPolicy;
 use enforcer::policy::valid::VlanId;
 
 use super::aims::Aims;
-use super::{ACCESS, MONITOR_TRUNK, NATIVE_VLAN, NO_PORT, Random, TRUNK};
-use crate::oracle::{About, Content, Damage, Ip, Part, Quote, Sent, Transport};
+use super::{ACCESS, EAST, MONITOR_TRUNK, NATIVE_VLAN, NO_PORT, OPEN, Random, TRUNK, WEST};
+use crate::oracle::{About, Beside, Content, Damage, Ip, Part, Quote, Sent, Transport};
 use crate::packet::tcp_flags::{ACK, FIN, PSH, RST, SYN};
 use crate::packet::{DESTINATION_MAC, SOURCE_MAC, protocol};
 
@@ -80,10 +80,10 @@ pub struct Traffic<'p> {
 
 impl<'p> Traffic<'p> {
     /// Frames for a policy.
-    pub fn new(policy: &'p ValidPolicy, random: Random) -> Self {
+    pub fn new(policy: &'p ValidPolicy, beside: &'p Beside, random: Random) -> Self {
         Self {
             random,
-            aims: Aims::new(policy),
+            aims: Aims::new(policy, beside),
             conversations: Vec::new(),
             last: 0,
         }
@@ -111,6 +111,10 @@ impl<'p> Traffic<'p> {
             }
             62..68 => self.resolution(),
             68..72 => self.control(),
+            72..75 => match self.management() {
+                Some(sent) => sent,
+                None => self.begin(),
+            },
             _ => self.begin(),
         };
         if self.random.percent(1) {
@@ -130,6 +134,9 @@ impl<'p> Traffic<'p> {
             0..8 => MONITOR_TRUNK,
             8..18 => ACCESS,
             18..20 => NO_PORT,
+            20..28 => EAST,
+            28..36 => WEST,
+            36..40 => OPEN,
             _ => TRUNK,
         }
     }

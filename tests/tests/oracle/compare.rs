@@ -10,7 +10,7 @@ use enforcer_common::abi::{Event, NO_RULE};
 use enforcer_common::pipeline::Decision;
 use enforcer_common::verdict::{DropReason, Stage, Verdict};
 use enforcer_tests::kernel::{Kernel, SHORTEST, action};
-use enforcer_tests::oracle::{Oracle, Outcome};
+use enforcer_tests::oracle::{Beside, Oracle, Outcome};
 use enforcer_tests::random::{self, BEGIN, MONITOR_TRUNK, Random, Step, TRUNK, Traffic};
 
 use crate::counts::Counts;
@@ -25,6 +25,7 @@ pub(crate) struct Round {
     policy: ValidPolicy,
     tables: TableSet,
     ports: Vec<PortSetup>,
+    beside: Beside,
     /// The policy that comes into force at a swap.
     next: Option<Box<Round>>,
 }
@@ -37,9 +38,11 @@ impl Round {
     fn of(seed: u64, text: String) -> Self {
         let policy = random::load(&text).unwrap_or_else(|error| panic!("seed {seed}: {error}\n{text}"));
         let tables = policy::compile(&policy).unwrap_or_else(|error| panic!("seed {seed}: {error}\n{text}"));
+        let beside = random::beside(&policy, &mut Random::new(seed.rotate_left(32) ^ 1));
         Self {
             seed,
             text,
+            beside,
             policy,
             tables,
             ports: random::ports(),
@@ -100,7 +103,7 @@ impl Round {
     }
 
     pub(crate) fn steps(&self, count: usize) -> Vec<Step> {
-        let mut traffic = Traffic::new(&self.policy, Random::new(!self.seed));
+        let mut traffic = Traffic::new(&self.policy, &self.beside, Random::new(!self.seed));
         let mut steps: Vec<_> = (0..count).map(|_| traffic.step()).collect();
         steps[count / 2].swap = self.next.is_some();
         steps
@@ -114,7 +117,12 @@ impl Round {
             .map(|(port, slot)| port.entry(slot))
             .collect();
         let ports = ports::table(&entries).expect("ports that a mask keeps apart");
-        Engine::new(self.tables.clone(), ports)
+        let mut engine = Engine::new(self.tables.clone(), ports);
+        engine.set_accesses(random::accesses(&self.beside));
+        for (key, device, end) in random::bindings(&self.policy, &self.beside) {
+            engine.bind(key, device, end);
+        }
+        engine
     }
 
     fn outcome_of(&self, decision: &Decision) -> Outcome<'_> {
@@ -136,7 +144,7 @@ impl Round {
     fn verdicts(&self, steps: &[Step]) -> Vec<(Outcome<'_>, Outcome<'_>)> {
         let mut round = self;
         let mut engine = self.engine();
-        let mut oracle = Oracle::new(&self.policy, &self.ports);
+        let mut oracle = Oracle::new(&self.policy, &self.ports, &self.beside);
         let mut now = BEGIN;
         let mut verdicts = Vec::with_capacity(steps.len());
         for step in steps {
@@ -252,12 +260,16 @@ impl Round {
         steps: &[Step],
         compare: impl Fn(&Counts, &Kernel),
     ) -> (Vec<(Verdict, DropReason, Stage)>, Option<String>) {
-        let mut kernel =
-            Kernel::load(&self.tables, &self.ports).expect("the kernel takes the program: this test wants root");
+        let mut kernel = Kernel::load_with(&self.tables, &self.ports, &random::accesses(&self.beside))
+            .expect("the kernel takes the program: this test wants root");
         let engine = self.engine();
         // The kernel goes by its own clock, so rules have ended, or not, as of today.
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = since.expect("a clock past 1970").as_nanos() as u64;
+        for (key, device, end) in random::bindings(&self.policy, &self.beside) {
+            let end = if now < end { u64::MAX } else { 1 };
+            kernel.bind(key, device, end).expect("an entry of the kernel's table");
+        }
         let mut counts = Counts::default();
         let mut outcomes = Vec::new();
         for steps in steps.chunks(BATCH) {
@@ -271,8 +283,11 @@ impl Round {
                 let (decision, packet) = engine.decide(frame, ifindex, now);
                 if frame.len() >= SHORTEST {
                     let (action, event) = results.next().expect("a result a frame");
-                    let passes = matches!(decision.verdict, Verdict::Pass | Verdict::WouldDrop);
-                    let wanted_action = if passes { action::PASS } else { action::DROP };
+                    let wanted_action = match (decision.verdict, decision.peer) {
+                        (Verdict::Drop, _) => action::DROP,
+                        (_, 0) => action::PASS,
+                        _ => action::REDIRECT,
+                    };
                     let wanted = Event::new(&decision, &packet, ifindex, event.generation, event.boot_nanos);
                     if event != wanted || action != wanted_action {
                         let difference = format!("  kernel: {action} {event:?}\n  engine: {wanted_action} {wanted:?}");

@@ -29,26 +29,17 @@ impl Coverage {
         println!("{:?}\n{:?}\n{:?}", self.verdicts, self.stages, self.reasons);
         // The kernel runs no program on less than an Ethernet header.
         let reasons = DropReason::ALL.iter().filter(|&&reason| reason != UNREACHABLE);
-        let verdicts = [Verdict::Pass, Verdict::Drop, Verdict::WouldDrop];
-        let stages = [
-            Stage::Parse,
-            Stage::Link,
-            Stage::Source,
-            Stage::Flow,
-            Stage::Policy,
-            Stage::Budget,
-        ];
         let missing: BTreeSet<_> = reasons
             .map(|reason| reason.name())
             .filter(|name| !self.reasons.contains_key(name))
             .chain(
-                verdicts
+                Verdict::ALL
                     .iter()
                     .map(|one| one.name())
                     .filter(|name| !self.verdicts.contains_key(name)),
             )
             .chain(
-                stages
+                Stage::ALL
                     .iter()
                     .map(|one| one.name())
                     .filter(|name| !self.stages.contains_key(name)),

@@ -6,7 +6,9 @@ use enforcer::policy::valid::VlanId;
 
 use super::Traffic;
 use crate::oracle::{About, Arp, Content, Control, Ip, Neighbour, Part, Sent, Transport};
-use crate::packet::{BROADCAST, Mac, SOURCE_MAC};
+use crate::packet::tcp_flags::SYN;
+use crate::packet::{BROADCAST, Mac, SOURCE_MAC, protocol};
+use crate::random::aims::boundary;
 
 /// The group that LLDP goes to.
 const NEIGHBOURS: Mac = [0x01, 0x80, 0xc2, 0, 0, 0x0e];
@@ -61,7 +63,13 @@ impl Traffic<'_> {
         };
         let nonce = self.random.percent(20);
         let neighbour = Neighbour { target, options, nonce };
-        let destination = match self.random.below(3) {
+        let destination = match self.random.below(4) {
+            // The group of those whose address ends so.
+            3 => {
+                let [.., a, b, c] = target.octets();
+                let [high, low] = [u16::from_be_bytes([0xff, a]), u16::from_be_bytes([b, c])];
+                Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, high, low).into()
+            }
             0 => self.aims.address(&mut self.random, true),
             1 => self.aims.source(&mut self.random, vlan, true),
             _ => Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1).into(),
@@ -85,6 +93,73 @@ impl Traffic<'_> {
             sent.source_mac = mac;
         }
         sent
+    }
+
+    /// To the gateway, by management access that there is, or nearly.
+    pub(super) fn management(&mut self) -> Option<Sent> {
+        let access = self.aims.management(&mut self.random)?;
+        let (ifindex, six) = (self.ifindex(), access.to.is_ipv6());
+        let vlan = if self.random.percent(90) {
+            access.vlan
+        } else {
+            self.aims.vlan(&mut self.random)
+        };
+        let source = if self.random.percent(90) {
+            boundary(&mut self.random, access.from)
+        } else {
+            self.aims.address(&mut self.random, six)
+        };
+        match (source, access.to) {
+            (IpAddr::V4(source), IpAddr::V4(to)) if self.random.percent(20) => {
+                return Some(self.arp(ifindex, vlan, source, to));
+            }
+            (IpAddr::V6(_), IpAddr::V6(to)) if self.random.percent(20) => {
+                return Some(self.neighbour(ifindex, vlan, source, to));
+            }
+            _ => {}
+        }
+        let (first, last) = access.ports;
+        let port = self
+            .random
+            .pick(&[first, first, last, last, first.wrapping_sub(1), last.wrapping_add(1)]);
+        let [kind, code] = port.to_be_bytes();
+        let transport = match access.protocol {
+            protocol::TCP => Transport::Tcp {
+                source: 40_000,
+                destination: port,
+                flags: SYN,
+                options: vec![],
+            },
+            protocol::UDP => Transport::Udp {
+                source: 40_000,
+                destination: port,
+            },
+            _ => self.icmp(kind, code),
+        };
+        let ip = Ip {
+            source,
+            destination: if self.random.percent(90) {
+                access.to
+            } else {
+                self.aims.address(&mut self.random, six)
+            },
+            hops: 64,
+            extensions: 0,
+            part: self.random.pick(&[
+                Part::Whole,
+                Part::Whole,
+                Part::Whole,
+                Part::First(1),
+                Part::Later {
+                    id: 1,
+                    offset: 64,
+                    more: false,
+                },
+            ]),
+            transport,
+            payload: 32,
+        };
+        Some(self.sent(ifindex, vlan, Content::Ip(ip)))
     }
 
     /// Control protocols, and what nobody asked for.
