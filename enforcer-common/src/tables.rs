@@ -86,8 +86,9 @@ pub trait Tables {
 
     /// The flow with this key.
     fn flow(&self, table: FlowTable, key: &FlowKey) -> Option<Self::FlowRef>;
-    /// Enters a flow, in place of one with the same key. A failure is counted there, and changes no verdict.
-    fn insert_flow(&self, table: FlowTable, key: &FlowKey, flow: &Flow);
+    /// Enters a flow, in place of one with the same key, and tells whether it could. A failure is counted there, and changes no
+    /// verdict.
+    fn insert_flow(&self, table: FlowTable, key: &FlowKey, flow: &Flow) -> bool;
     /// Removes a flow, if it is there.
     fn remove_flow(&self, table: FlowTable, key: &FlowKey);
 

@@ -241,8 +241,10 @@ impl Tables for KernelTables {
         flows(table).get_ptr(key).map(|flow| unsafe { &*flow })
     }
     #[inline(always)]
-    fn insert_flow(&self, table: FlowTable, key: &FlowKey, flow: &Flow) {
-        entered(state_table(table), flows(table).insert(key, flow, 0));
+    fn insert_flow(&self, table: FlowTable, key: &FlowKey, flow: &Flow) -> bool {
+        let outcome = flows(table).insert(key, flow, 0);
+        entered(state_table(table), outcome);
+        outcome.is_ok()
     }
     #[inline(always)]
     fn remove_flow(&self, table: FlowTable, key: &FlowKey) {

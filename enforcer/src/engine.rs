@@ -241,8 +241,9 @@ impl Tables for Engine {
     fn flow(&self, table: FlowTable, key: &FlowKey) -> Option<Rc<Flow>> {
         self.flow_table(table).borrow().get(key).cloned()
     }
-    fn insert_flow(&self, table: FlowTable, key: &FlowKey, flow: &Flow) {
+    fn insert_flow(&self, table: FlowTable, key: &FlowKey, flow: &Flow) -> bool {
         self.flow_table(table).borrow_mut().insert(*key, Rc::new(flow.clone()));
+        true
     }
     fn remove_flow(&self, table: FlowTable, key: &FlowKey) {
         self.flow_table(table).borrow_mut().remove(key);

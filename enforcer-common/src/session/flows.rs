@@ -114,7 +114,7 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
             );
             flow.count(Direction::Initiator, self.packet.length);
             flow.counted.set(counted);
-            self.tables.insert_flow(FlowTable::HalfOpen, key, &flow);
+            let _counted = self.tables.insert_flow(FlowTable::HalfOpen, key, &flow);
         }
     }
 
@@ -134,8 +134,11 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
             flow.rule.set(ruling.rule);
             flow.refusal.set(ruling.refusal as u8);
         }
-        if matches!(table, FlowTable::HalfOpen) && conntrack::is_confirmed(after) {
-            self.tables.insert_flow(FlowTable::Established, key, flow);
+        // Where it cannot move to it stays, and the next frame tries again.
+        if matches!(table, FlowTable::HalfOpen)
+            && conntrack::is_confirmed(after)
+            && self.tables.insert_flow(FlowTable::Established, key, flow)
+        {
             self.tables.remove_flow(FlowTable::HalfOpen, key);
         }
     }
