@@ -18,7 +18,16 @@ const SERVER: &str = "10.20.5.30";
 const ROUTER: Mac = [0x00, 0x00, 0x5e, 0x00, 0x01, 0x0a];
 
 pub(super) fn cases() -> Vec<Case> {
-    [routed(), duplicates(), narrow_links(), openers(), groups(), failover()].concat()
+    [
+        routed(),
+        duplicates(),
+        narrow_links(),
+        openers(),
+        groups(),
+        failover(),
+        gateway(),
+    ]
+    .concat()
 }
 
 fn pump() -> Builder {
@@ -221,4 +230,17 @@ fn failover() -> Vec<Case> {
         )
         .on(EAST),
     ]
+}
+
+/// The kernel program does not see what the gateway's own stack asks for, so the answers need a rule.
+fn gateway() -> Vec<Case> {
+    let answer = |from: &str, port| packet().vlan(205).ip(from, "10.20.5.1").udp(53, port).build();
+    vec![sequence(
+        "an answer to the gateway itself",
+        [
+            (answer("10.20.5.10", 40_000), allowed("answers-to-gateway")),
+            (answer("10.20.5.10", 22), default_denied()),
+            (answer("10.20.5.11", 40_000), default_denied()),
+        ],
+    )]
 }
