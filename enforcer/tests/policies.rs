@@ -25,9 +25,9 @@ fn the_reference_hospital_compiles() {
     assert!(shown.starts_with("policy is good: 6 files, "), "{shown}");
 }
 
-/// The fenced blocks of the policy reference: what follows the fence, and the text.
-fn blocks() -> Vec<(&'static str, &'static str)> {
-    let parts: Vec<_> = REFERENCE.split("```").collect();
+/// The fenced blocks of a page: what follows the fence, and the text.
+fn blocks(page: &'static str) -> Vec<(&'static str, &'static str)> {
+    let parts: Vec<_> = page.split("```").collect();
     assert!(parts.len() % 2 == 1, "a fence is open");
     let fenced = parts.iter().skip(1).step_by(2);
     fenced
@@ -41,7 +41,10 @@ fn load(text: &str) -> Result<ValidPolicy, Diagnostics> {
 
 #[test]
 fn the_examples_of_the_reference_are_good() {
-    let examples: Vec<_> = blocks().into_iter().filter(|(kind, _)| *kind == "yaml").collect();
+    let examples: Vec<_> = blocks(REFERENCE)
+        .into_iter()
+        .filter(|(kind, _)| *kind == "yaml")
+        .collect();
     assert!(examples.len() >= 6, "examples are missing");
     let mut tests = 0;
     for (_, text) in examples {
@@ -54,6 +57,17 @@ fn the_examples_of_the_reference_are_good() {
     assert!(tests >= 4, "the examples of tests are missing");
 }
 
+#[test]
+fn the_examples_of_the_operator_s_guide_are_good() {
+    let blocks = blocks(include_str!("../../docs/operations.md"));
+    let examples: Vec<_> = blocks.into_iter().filter(|(kind, _)| *kind == "yaml").collect();
+    assert!(examples.len() >= 2, "examples are missing");
+    for (_, text) in examples {
+        let policy = load(text).unwrap_or_else(|findings| panic!("{text}\n{findings}"));
+        compile(&policy).unwrap_or_else(|findings| panic!("{text}\n{findings}"));
+    }
+}
+
 /// It has rules only: with the zones and services of the first example of the reference, it is a policy.
 #[test]
 fn the_example_of_the_readme_is_good() {
@@ -63,7 +77,7 @@ fn the_example_of_the_readme_is_good() {
         .nth(1)
         .and_then(|rest| rest.split("```").next());
     let example = example.expect("the README has an example");
-    let (_, first) = blocks()
+    let (_, first) = blocks(REFERENCE)
         .into_iter()
         .find(|(kind, _)| *kind == "yaml")
         .expect("an example");
@@ -208,7 +222,7 @@ fn the_reference_hospital_keeps_its_promises() {
 
 #[test]
 fn the_bad_example_of_the_reference_shows_what_users_see() {
-    let blocks = blocks();
+    let blocks = blocks(REFERENCE);
     let bad = blocks
         .iter()
         .position(|(kind, _)| *kind == "yaml bad")
