@@ -89,7 +89,7 @@ impl Management {
     }
 }
 
-/// The group that is asked for who has an address (RFC 4291): the last 24 bits of it behind ff02::1:ff00:0.
+/// The group that is asked for who has an address (RFC 4291): the last 24 bits of it behind `ff02::1:ff00:0`.
 fn solicited_node(address: IpAddr) -> IpAddr {
     let IpAddr::V6(address) = address else {
         return address;

@@ -129,7 +129,7 @@ fn narrow_links() -> Vec<Case> {
     };
     let too_big = |frame: &Frame| {
         let router = packet().vlan(205).ip("fd00:20:5::99", "fd00:10:110::103").icmp(2, 0);
-        router.payload(frame[frame.network..].to_vec()).build()
+        router.payload(&frame[frame.network..]).build()
     };
     vec![sequence(
         "packet too big, about a fragment",
