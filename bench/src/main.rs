@@ -52,6 +52,9 @@ struct Arguments {
     /// Another build of the kernel program, to run beside the shipped one
     #[arg(long, value_name = "OBJECT")]
     against: Option<PathBuf>,
+    /// Where bpfilter's packages are unpacked, to be measured too
+    #[arg(long, value_name = "FOLDER", hide = true)]
+    bpfilter: Option<PathBuf>,
     /// With `frames`: of the enforcer's cases only those with this in their names; nothing is kept
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
@@ -144,12 +147,15 @@ fn run(part: Part, arguments: &Arguments) -> Result<Outcome> {
     let mut effort = if arguments.quick { Effort::QUICK } else { Effort::FULL };
     effort.rounds = arguments.rounds.unwrap_or(effort.rounds);
     match part {
-        Part::Frames => frames::run(
-            effort,
-            arguments.quick,
-            arguments.against.as_deref(),
-            arguments.only.as_deref(),
-        ),
+        Part::Frames => {
+            let choice = frames::Choice {
+                quick: arguments.quick,
+                other: arguments.against.as_deref(),
+                bpfilter: arguments.bpfilter.as_deref(),
+                only: arguments.only.as_deref(),
+            };
+            frames::run(effort, choice)
+        }
         Part::Throughput => throughput::run(arguments.quick),
         Part::Scale => scale::run(arguments.quick),
         Part::Limiter => limiter::run(arguments.quick),

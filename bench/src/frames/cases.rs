@@ -119,6 +119,15 @@ impl Programs {
                     .answered(None),
             );
         }
+        if let Some(bpfilter) = &self.bpfilter {
+            // It knows no tags.
+            let of = Of(REFERENCES, bpfilter.program());
+            let listed = packet().ip("172.16.0.21", "172.17.0.10").tcp(40_000, 443, ACK | PSH);
+            let other = packet().ip("172.16.0.21", "172.17.0.10").tcp(40_000, 9, SYN);
+            let name = |what| format!("bpfilter, a set of 1,000 addresses and ports, no tags: {what}");
+            cases.push(of.case(name("listed"), &listed.payload([0; 16]).build(), PASS));
+            cases.push(of.case(name("not listed"), &other.payload([0; 16]).build(), DROP));
+        }
         Ok(cases)
     }
 

@@ -4,6 +4,7 @@
 //! slows down does so for all of them. The caches are warm and the branches foreseen, for the references as for the enforcer:
 //! what counts is the ratio.
 
+mod bpfilter;
 mod cases;
 mod counter;
 mod gate;
@@ -40,9 +41,21 @@ impl Effort {
     };
 }
 
-/// Measures all cases, or of those of the enforcer the ones with `only` in their names. `other` is another build of the
-/// kernel program to run beside the shipped one.
-pub(crate) fn run(effort: Effort, quick: bool, other: Option<&Path>, only: Option<&str>) -> Result<Outcome> {
+/// What to run beside the shipped program, and what of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Choice<'a> {
+    /// The policies are a tenth of their size.
+    pub(crate) quick: bool,
+    /// Another build of the kernel program.
+    pub(crate) other: Option<&'a Path>,
+    /// Where bpfilter was unpacked.
+    pub(crate) bpfilter: Option<&'a Path>,
+    /// Of the enforcer's cases only those with this in their names.
+    pub(crate) only: Option<&'a str>,
+}
+
+/// Measures the cases.
+pub(crate) fn run(effort: Effort, choice: Choice<'_>) -> Result<Outcome> {
     let mut outcome = Outcome {
         how: format!(
             "{} rounds of {} frames a case, cases in turn; nanoseconds are processor time of the measuring thread",
@@ -50,10 +63,10 @@ pub(crate) fn run(effort: Effort, quick: bool, other: Option<&Path>, only: Optio
         ),
         ..Outcome::default()
     };
-    let mut programs = programs::Programs::load(quick, other)?;
-    programs.peers(&mut outcome);
+    let mut programs = programs::Programs::load(choice.quick, choice.other)?;
+    programs.peers(choice.bpfilter, &mut outcome);
     let mut cases = programs.cases()?;
-    cases.retain(|case| case.is_reference() || only.is_none_or(|text| case.name.contains(text)));
+    cases.retain(|case| case.is_reference() || choice.only.is_none_or(|text| case.name.contains(text)));
     let counter = Instructions::open();
     if let Err(reason) = &counter {
         outcome.skip("kernel instructions a frame", reason);

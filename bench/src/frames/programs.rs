@@ -11,6 +11,7 @@ use enforcer::policy::TableSet;
 use enforcer_common::abi::settings_flags;
 use enforcer_tests::reference;
 
+use super::bpfilter::Bpfilter;
 use super::peers::XdpFilter;
 use crate::policy::Size;
 use crate::reference::Reference;
@@ -32,6 +33,7 @@ pub(crate) struct Programs {
     pub(super) monitored: Generation,
     pub(super) other: Option<Generation>,
     pub(super) filter: Option<XdpFilter>,
+    pub(super) bpfilter: Option<Bpfilter>,
 }
 
 /// One policy, with flows and without.
@@ -77,14 +79,19 @@ impl Programs {
                 stateless: load(OBJECT, &large, 0, false)?,
             },
             filter: None,
+            bpfilter: None,
         })
     }
 
-    /// Other packet filters, where they are.
-    pub(crate) fn peers(&mut self, outcome: &mut Outcome) {
+    /// Other packet filters, where they are; bpfilter in a folder that it was unpacked in.
+    pub(crate) fn peers(&mut self, bpfilter: Option<&Path>, outcome: &mut Outcome) {
         match XdpFilter::load() {
             Ok(filter) => self.filter = Some(filter),
             Err(error) => outcome.skip("xdp-filter", format!("{error:#}")),
+        }
+        match Bpfilter::load(bpfilter) {
+            Ok(bpfilter) => self.bpfilter = Some(bpfilter),
+            Err(error) => outcome.skip("bpfilter", format!("{error:#}")),
         }
     }
 

@@ -1,9 +1,15 @@
 //! `cargo xtask bench`: how fast it is, beside what the kernel and other packet filters take for the same.
 
+use super::kernels;
 use crate::helper;
 use crate::machine::Local;
 use crate::packages;
+use crate::workspace::Workspace;
 use anyhow::Result;
+use std::path::PathBuf;
+
+/// The packages of bpfilter, which only Debian's unstable release has. They run on the libraries of its stable one.
+const BPFILTER: [&str; 2] = ["bpfilter", "libbpfilter0"];
 
 /// Measure how fast the enforcer is, beside the kernel's own look-ups and other packet filters
 ///
@@ -31,5 +37,15 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     packages::peers(&Local);
-    helper::become_helper("bench", &arguments.rest)
+    let mut rest = arguments.rest.clone();
+    match bpfilter() {
+        Ok(folder) => rest.push(format!("--bpfilter={}", folder.display())),
+        Err(error) => eprintln!("bench: goes on without bpfilter: {error:#}"),
+    }
+    helper::become_helper("bench", &rest)
+}
+
+/// The folder that bpfilter is unpacked in.
+fn bpfilter() -> Result<PathBuf> {
+    kernels::open(&Workspace::find().target.join("kernels"), false)?.packages(&BPFILTER, "bpfilter")
 }

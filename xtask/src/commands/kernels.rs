@@ -82,7 +82,8 @@ pub(crate) fn short(workspace: &Workspace) -> Result<()> {
     judge(&reports)
 }
 
-fn boot_all(workspace: &Workspace, series: &[String], short: bool, refresh: bool) -> Result<Vec<Report>> {
+/// The kernels that were fetched; installs what machines are made with.
+pub(crate) fn open(folder: &Path, refresh: bool) -> Result<Store> {
     let mut missing: Vec<_> = PROGRAMS
         .iter()
         .filter(|(program, _)| Local.program(program).is_none())
@@ -95,6 +96,12 @@ fn boot_all(workspace: &Workspace, series: &[String], short: bool, refresh: bool
         packages::refresh(&Local);
         packages::install(&Local, &missing)?;
     }
+    Store::open(folder, refresh)
+}
+
+fn boot_all(workspace: &Workspace, series: &[String], short: bool, refresh: bool) -> Result<Vec<Report>> {
+    let folder = workspace.target.join("kernels");
+    let store = open(&folder, refresh)?;
     let mut helpers = check::cargo(workspace, "build");
     helpers.args([
         "--release",
@@ -106,8 +113,6 @@ fn boot_all(workspace: &Workspace, series: &[String], short: bool, refresh: bool
         "demo",
     ]);
     process::run(&mut helpers)?;
-    let folder = workspace.target.join("kernels");
-    let store = Store::open(&folder, refresh)?;
     let base = guest::base(workspace, short)?;
     let mut reports = Vec::new();
     for series in series {

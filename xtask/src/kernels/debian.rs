@@ -101,20 +101,7 @@ impl Store {
                 packages.push(name);
             }
         }
-        eprintln!("kernels: fetching {}", packages.join(", "));
-        let downloads = self.folder.join("packages").join(release);
-        fs::create_dir_all(&downloads)?;
-        let mut download = self.apt("apt-get");
-        download
-            .current_dir(&downloads)
-            .args(["-qq", "download"])
-            .args(&packages);
-        process::run(download.stdout(std::io::stderr()))?;
-        fs::create_dir_all(folder)?;
-        for package in fs::read_dir(&downloads)? {
-            process::run(Command::new("dpkg-deb").arg("-x").arg(package?.path()).arg(folder))?;
-        }
-        fs::remove_dir_all(&downloads)?;
+        self.unpack(&packages, folder)?;
         let root = if folder.join("lib/modules").exists() {
             folder.to_owned()
         } else {
@@ -131,6 +118,39 @@ impl Store {
             "depmod: {}",
             String::from_utf8_lossy(&output.stderr)
         );
+        Ok(())
+    }
+
+    /// Packages of the newest release that has them, fetched and unpacked into a folder below the store's; nothing is
+    /// installed.
+    pub(crate) fn packages(&self, names: &[&str], folder: &str) -> Result<PathBuf> {
+        let folder = self.folder.join(folder);
+        if !folder.join("done").exists() {
+            let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+            self.unpack(&names, &folder)?;
+            fs::write(folder.join("done"), "")?;
+        }
+        Ok(folder)
+    }
+
+    fn unpack(&self, packages: &[String], folder: &Path) -> Result<()> {
+        eprintln!("kernels: fetching {}", packages.join(", "));
+        let downloads = self
+            .folder
+            .join("packages")
+            .join(folder.file_name().unwrap_or_default());
+        fs::create_dir_all(&downloads)?;
+        let mut download = self.apt("apt-get");
+        download
+            .current_dir(&downloads)
+            .args(["-qq", "download"])
+            .args(packages);
+        process::run(download.stdout(std::io::stderr()))?;
+        fs::create_dir_all(folder)?;
+        for package in fs::read_dir(&downloads)? {
+            process::run(Command::new("dpkg-deb").arg("-x").arg(package?.path()).arg(folder))?;
+        }
+        fs::remove_dir_all(&downloads)?;
         Ok(())
     }
 
