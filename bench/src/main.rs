@@ -61,6 +61,9 @@ struct Arguments {
     /// With `gate`: store the figures of now, and why they changed
     #[arg(long, value_name = "WHY")]
     accept: Option<String>,
+    /// With `gate`: this machine's clock counts instructions, a nanosecond each
+    #[arg(long, hide = true)]
+    counted: bool,
     /// Print the results as JSON
     #[arg(long)]
     json: bool,
@@ -111,7 +114,7 @@ fn bench(arguments: &Arguments) -> Result<bool> {
         show(arguments, &results, &parts)?;
     }
     if arguments.accept.is_some() || arguments.parts.contains(&Wanted::Gate) {
-        return frames::gate(arguments.accept.as_deref());
+        return frames::gate(arguments.accept.as_deref(), arguments.counted);
     }
     Ok(true)
 }

@@ -84,7 +84,7 @@ macro_rules! layout {
 }
 
 layout! {
-    Settings: 136 = 8 4 4 4 4 4 4 4 4 32 64;
+    Settings: 72 = 8 4 4 4 4 4 4 4 4 32;
     Port: 528 = 4 2 2 2 2 4 512;
     PeerSource: 8 = 4 4;
     VlanTable: 8192 = 8192;

@@ -5,7 +5,8 @@
 //! that the policy compiler has filled. Precedence is settled there.
 
 use crate::abi::{
-    Address, BindingKey, DEADLINES, Endpoint, Lan, NO_LAN, PROTOCOL_PORTS, Rule, TRIE_HOST, TRIE_NODE, UNKNOWN_ENDPOINT,
+    Address, BindingKey, DEADLINES, DEFAULT_RULE, Endpoint, Lan, NO_LAN, NO_RULES, PROTOCOL_PORTS, Rule, TRIE_HOST,
+    TRIE_NODE, UNKNOWN_ENDPOINT,
 };
 use crate::packet::{Ports, protocol};
 use crate::tables::Tables;
@@ -119,17 +120,23 @@ pub fn bound<T: Tables>(tables: &T, realm: u16, family: u8, address: &Address, n
     }
 }
 
-/// Up to four steps down the trie, by the octets of `word`; a finished walk stays where it is.
+/// Up to four steps down the trie, by the octets of `word`; a finished walk stays where it is. Written out, because the
+/// compiler for BPF would count the steps.
 #[inline(always)]
-fn walk<T: Tables>(tables: &T, mut entry: u32, mut word: u32) -> Option<u32> {
-    for _ in 0..4 {
-        if entry & TRIE_NODE == 0 {
-            break;
-        }
-        entry = tables.node(entry & !TRIE_NODE)?.0[(word >> 24) as usize];
-        word <<= 8;
+fn walk<T: Tables>(tables: &T, entry: u32, word: u32) -> Option<u32> {
+    let mut entry = entry;
+    entry = step(tables, entry, word >> 24)?;
+    entry = step(tables, entry, word >> 16 & 0xff)?;
+    entry = step(tables, entry, word >> 8 & 0xff)?;
+    step(tables, entry, word & 0xff)
+}
+
+#[inline(always)]
+fn step<T: Tables>(tables: &T, entry: u32, octet: u32) -> Option<u32> {
+    if entry & TRIE_NODE == 0 {
+        return Some(entry);
     }
-    Some(entry)
+    Some(tables.node(entry & !TRIE_NODE)?.0[octet as usize])
 }
 
 /// An address that no host may send from: loopback, multicast, limited broadcast, an IPv4 address in IPv6 clothes.
@@ -157,6 +164,9 @@ pub fn rule<'t, T: Tables>(
 ) -> Option<(u32, &'t Rule)> {
     let row = tables.row(source.source * tables.row_blocks() + (destination.destination >> 8))?;
     let profile = tables.profiles(row)?.0[(destination.destination & 0xff) as usize];
+    if profile == NO_RULES {
+        return Some((DEFAULT_RULE, tables.rule(DEFAULT_RULE)?));
+    }
     let class = service_class(tables, service)?;
     let column = tables.column(profile * tables.column_blocks() + (class >> 8))?;
     in_force(tables, tables.cells(column)?.0[(class & 0xff) as usize], now)

@@ -61,14 +61,14 @@ fn vlan<T: Tables>(tables: &T, table: u32, vid: u16) -> Result<u16, DropReason> 
 /// (802.1D): what else calls itself by their type would pass without a rule.
 #[inline(always)]
 pub fn control_protocol(packet: &Packet) -> Option<u16> {
-    let stays = is_for_bridges(&packet.destination_mac);
-    match packet.ethertype {
-        ethertype::LLDP if stays => Some(control::LLDP),
-        ethertype::SLOW if stays => Some(control::LACP),
-        ethertype::EAPOL if stays => Some(control::EAPOL),
-        length if length < ethertype::FIRST && is_spanning_tree(&packet.destination_mac) => Some(control::STP),
-        _ => None,
-    }
+    let (protocol, stays) = match packet.ethertype {
+        ethertype::LLDP => (control::LLDP, is_for_bridges(&packet.destination_mac)),
+        ethertype::SLOW => (control::LACP, is_for_bridges(&packet.destination_mac)),
+        ethertype::EAPOL => (control::EAPOL, is_for_bridges(&packet.destination_mac)),
+        length if length < ethertype::FIRST => (control::STP, is_spanning_tree(&packet.destination_mac)),
+        _ => return None,
+    };
+    stays.then_some(protocol)
 }
 
 /// The group addresses that bridges do not pass on (802.1D, table 7-10).

@@ -32,121 +32,108 @@ pub(crate) static SETTINGS: Settings = Settings {
     flags: 0,
     event_interval: 0,
     idle_seconds: [0; 8],
-    masks: [0; 16],
 };
 
 /// A table that is the one entry of its map, so that its address is a constant and a look-up is an addition, where one in
 /// an array map of many entries goes by the stack and through a comparison. One element here; the loader makes room for
 /// the others.
-pub(crate) struct Direct<V, const TABLE: usize>(UnsafeCell<MaybeUninit<V>>);
+#[repr(transparent)]
+struct Direct<V>(UnsafeCell<MaybeUninit<V>>);
 
 // SAFETY: the kernel program only reads it, and the controller writes it before the program runs.
-unsafe impl<V, const TABLE: usize> Sync for Direct<V, TABLE> {}
+unsafe impl<V> Sync for Direct<V> {}
 
-impl<V, const TABLE: usize> Direct<V, TABLE> {
-    const fn new() -> Self {
-        Self(UnsafeCell::new(MaybeUninit::zeroed()))
-    }
-
-    /// The element at `index`, which the mask keeps inside: the compiler of policies makes no other index. So there is
-    /// no way on which it is missing, which the verifier would follow too.
-    #[inline(always)]
-    pub(crate) fn at(&'static self, index: u32) -> &'static V {
-        // SAFETY: a valid, aligned static, `TABLE` being a code; volatile, because the loader replaces its content.
-        let mask = unsafe {
-            (&raw const SETTINGS.masks)
-                .cast::<u32>()
-                .wrapping_add(TABLE)
-                .read_volatile()
-        };
-        // SAFETY: the loader makes no table of more elements. Marks in the upper bits of an index need no mask of their own.
-        unsafe { core::hint::assert_unchecked(mask < 1 << 30) };
-        let start = opaque(self.0.get().cast::<V>());
-        let element = start.wrapping_add((index & mask) as usize);
-        // SAFETY: the loader makes room for as many elements as the mask tells, and writes them whole. Told that the address
-        // is not null, the compiler asks no more whether it is.
-        unsafe {
-            core::hint::assert_unchecked(!element.is_null());
-            &*element
-        }
-    }
-}
-
-/// An address that the compiler takes for any: it must not reckon with the one element that it sees.
+/// The index, kept inside of a table by a mask that the loader writes into this very instruction
+/// ([`abi::MASK_PLACEHOLDER`]). The compiler of policies makes no other index, so there is no way on which an element is
+/// missing, which the verifier would follow too.
 #[inline(always)]
-fn opaque<V>(mut start: *mut V) -> *mut V {
+fn masked<const TABLE: u32>(mut index: u32) -> usize {
     #[cfg(target_arch = "bpf")]
-    // SAFETY: a copy of a register to itself.
+    // SAFETY: arithmetic on a register.
     unsafe {
-        core::arch::asm!("{0} = {0}", inout(reg) start, options(nomem, nostack, preserves_flags));
+        core::arch::asm!(
+            "{0} &= {1}",
+            inout(wreg) index,
+            const abi::MASK_PLACEHOLDER | TABLE,
+            options(pure, nomem, nostack, preserves_flags)
+        );
     }
     #[cfg(not(target_arch = "bpf"))]
     {
-        start = core::hint::black_box(start);
+        index &= abi::MASK_PLACEHOLDER | TABLE;
     }
-    start
+    // SAFETY: the loader makes no table of more elements. Marks in the upper bits of an index need no mask of their own.
+    unsafe { core::hint::assert_unchecked(index < 1 << 30) };
+    index as usize
+}
+
+/// Defines a table and the look-up in it.
+macro_rules! direct {
+    ($($(#[$doc:meta])* $table:ident in $section:literal: $at:ident -> $element:ty, $code:ident;)+) => {$(
+        #[unsafe(no_mangle)]
+        #[unsafe(link_section = $section)]
+        static $table: Direct<$element> = Direct(UnsafeCell::new(MaybeUninit::zeroed()));
+
+        $(#[$doc])*
+        #[inline(always)]
+        pub(crate) fn $at(index: u32) -> &'static $element {
+            let start: *const $element;
+            #[cfg(target_arch = "bpf")]
+            // SAFETY: loads a constant, the address of the table. By hand, because the compiler must not reckon with the
+            // one element that it sees.
+            unsafe {
+                core::arch::asm!(
+                    "{0} = {1} ll",
+                    out(reg) start,
+                    sym $table,
+                    options(pure, nomem, nostack, preserves_flags)
+                );
+            }
+            #[cfg(not(target_arch = "bpf"))]
+            {
+                start = core::hint::black_box($table.0.get().cast());
+            }
+            let element = start.wrapping_add(masked::<{ DirectTable::$code as u32 }>(index));
+            // SAFETY: the loader makes room for as many elements as the mask tells, and writes them whole. Told that the
+            // address is not null, the compiler asks no more whether it is.
+            unsafe {
+                core::hint::assert_unchecked(!element.is_null());
+                &*element
+            }
+        }
+    )+};
 }
 
 // Private to a generation. One entry here; the controller sets the real size at load.
-#[unsafe(no_mangle)]
-#[unsafe(link_section = ".bss.PORTS")]
-pub(crate) static PORTS: Direct<Port, { DirectTable::Ports as usize }> = Direct::new();
-/// Management access to the gateway itself.
-#[unsafe(no_mangle)]
-#[unsafe(link_section = ".bss.ACCESSES")]
-pub(crate) static ACCESSES: Direct<Access, { DirectTable::Accesses as usize }> = Direct::new();
-#[unsafe(no_mangle)]
-#[unsafe(link_section = ".bss.VLANS")]
-pub(crate) static VLANS: Direct<VlanTable, { DirectTable::Vlans as usize }> = Direct::new();
-#[unsafe(no_mangle)]
-#[unsafe(link_section = ".bss.LANS")]
-pub(crate) static LANS: Direct<Lan, { DirectTable::Lans as usize }> = Direct::new();
-#[unsafe(no_mangle)]
-#[unsafe(link_section = ".bss.TRIE")]
-pub(crate) static TRIE: Direct<TrieNode, { DirectTable::Trie as usize }> = Direct::new();
-#[unsafe(no_mangle)]
-#[unsafe(link_section = ".bss.HOSTS")]
-pub(crate) static HOSTS: Direct<Host, { DirectTable::Hosts as usize }> = Direct::new();
-#[unsafe(no_mangle)]
-#[unsafe(link_section = ".bss.ENDPOINTS")]
-pub(crate) static ENDPOINTS: Direct<Endpoint, { DirectTable::Endpoints as usize }> = Direct::new();
+direct! {
+    PORTS in ".bss.PORTS": port -> Port, Ports;
+    /// Management access to the gateway itself.
+    ACCESSES in ".bss.ACCESSES": access -> Access, Accesses;
+    VLANS in ".bss.VLANS": vlans -> VlanTable, Vlans;
+    LANS in ".bss.LANS": lan -> Lan, Lans;
+    TRIE in ".bss.TRIE": node -> TrieNode, Trie;
+    HOSTS in ".bss.HOSTS": host -> Host, Hosts;
+    ENDPOINTS in ".bss.ENDPOINTS": endpoint -> Endpoint, Endpoints;
+    ZONES in ".bss.ZONES": zone -> Zone, Zones;
+    ROWS in ".bss.ROWS": row -> u32, Rows;
+    PROFILES in ".bss.PROFILES": profiles -> ProfileBlock, Profiles;
+    PROTOCOLS in ".bss.PROTOCOLS": protocol -> u32, Protocols;
+    SERVICES in ".bss.SERVICES": services -> ServiceBlock, Services;
+    COLUMNS in ".bss.COLUMNS": column -> u32, Columns;
+    CELLS in ".bss.CELLS": cells -> CellBlock, Cells;
+    RULES in ".bss.RULES": rule -> Rule, Rules;
+    BUDGETS in ".bss.BUDGETS": budget -> Budget, Budgets;
+}
+
 /// Endpoints of the devices that get their addresses by DHCP, by their number.
 #[map]
 pub(crate) static DYNAMIC: Array<u32> = Array::with_max_entries(1, 0);
-#[unsafe(no_mangle)]
-#[unsafe(link_section = ".bss.ZONES")]
-pub(crate) static ZONES: Direct<Zone, { DirectTable::Zones as usize }> = Direct::new();
-#[unsafe(no_mangle)]
-#[unsafe(link_section = ".bss.ROWS")]
-pub(crate) static ROWS: Direct<u32, { DirectTable::Rows as usize }> = Direct::new();
-#[unsafe(no_mangle)]
-#[unsafe(link_section = ".bss.PROFILES")]
-pub(crate) static PROFILES: Direct<ProfileBlock, { DirectTable::Profiles as usize }> = Direct::new();
-#[unsafe(no_mangle)]
-#[unsafe(link_section = ".bss.PROTOCOLS")]
-pub(crate) static PROTOCOLS: Direct<u32, { DirectTable::Protocols as usize }> = Direct::new();
-#[unsafe(no_mangle)]
-#[unsafe(link_section = ".bss.SERVICES")]
-pub(crate) static SERVICES: Direct<ServiceBlock, { DirectTable::Services as usize }> = Direct::new();
-#[unsafe(no_mangle)]
-#[unsafe(link_section = ".bss.COLUMNS")]
-pub(crate) static COLUMNS: Direct<u32, { DirectTable::Columns as usize }> = Direct::new();
-#[unsafe(no_mangle)]
-#[unsafe(link_section = ".bss.CELLS")]
-pub(crate) static CELLS: Direct<CellBlock, { DirectTable::Cells as usize }> = Direct::new();
-#[unsafe(no_mangle)]
-#[unsafe(link_section = ".bss.RULES")]
-pub(crate) static RULES: Direct<Rule, { DirectTable::Rules as usize }> = Direct::new();
 /// Inline mode: the interfaces that frames leave by.
 #[map]
 pub(crate) static PEERS: DevMap = DevMap::with_max_entries(1, 0);
 /// Beside each entry of `PEERS`, whose frames leave by it.
 #[map]
 pub(crate) static PEER_SOURCES: Array<PeerSource> = Array::with_max_entries(1, 0);
-
-#[unsafe(no_mangle)]
-#[unsafe(link_section = ".bss.BUDGETS")]
-pub(crate) static BUDGETS: Direct<Budget, { DirectTable::Budgets as usize }> = Direct::new();
 
 // Shared by all generations.
 #[map]

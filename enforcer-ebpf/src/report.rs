@@ -25,14 +25,14 @@ pub(crate) fn report(decision: &Decision, packet: &Packet, ifindex: u32, now: u6
         );
     }
     if decision.rule != NO_RULE {
-        add(&maps::RULE_COUNTERS, maps::RULES.at(decision.rule).slot, packet);
+        add(&maps::RULE_COUNTERS, maps::rule(decision.rule).slot, packet);
     }
     if decision.stage as u8 == Stage::Failsafe as u8 {
         count(Stat::Failsafe);
     }
     let refused = decision.reason as u8 != DropReason::None as u8;
     if refused {
-        let zone = maps::ZONES.at(u32::from(decision.zone));
+        let zone = maps::zone(u32::from(decision.zone));
         let would = u32::from(decision.verdict as u8 == Verdict::WouldDrop as u8);
         add(
             &maps::DROP_COUNTERS,

@@ -162,31 +162,31 @@ impl Tables for KernelTables {
 
     #[inline(always)]
     fn port(&self, index: u32) -> Option<&Port> {
-        Some(maps::PORTS.at(index))
+        Some(maps::port(index))
     }
     #[inline(always)]
     fn access(&self, index: u32) -> Option<&Access> {
-        Some(maps::ACCESSES.at(index))
+        Some(maps::access(index))
     }
     #[inline(always)]
     fn vlans(&self, index: u32) -> Option<&VlanTable> {
-        Some(maps::VLANS.at(index))
+        Some(maps::vlans(index))
     }
     #[inline(always)]
     fn lan(&self, index: u32) -> Option<&Lan> {
-        Some(maps::LANS.at(index))
+        Some(maps::lan(index))
     }
     #[inline(always)]
     fn node(&self, index: u32) -> Option<&TrieNode> {
-        Some(maps::TRIE.at(index))
+        Some(maps::node(index))
     }
     #[inline(always)]
     fn host(&self, index: u32) -> Option<&Host> {
-        Some(maps::HOSTS.at(index))
+        Some(maps::host(index))
     }
     #[inline(always)]
     fn endpoint(&self, index: u32) -> Option<&Endpoint> {
-        Some(maps::ENDPOINTS.at(index))
+        Some(maps::endpoint(index))
     }
     #[inline(always)]
     fn binding(&self, key: &BindingKey) -> Option<Binding> {
@@ -207,31 +207,31 @@ impl Tables for KernelTables {
     }
     #[inline(always)]
     fn row(&self, index: u32) -> Option<u32> {
-        Some(*maps::ROWS.at(index))
+        Some(*maps::row(index))
     }
     #[inline(always)]
     fn profiles(&self, index: u32) -> Option<&ProfileBlock> {
-        Some(maps::PROFILES.at(index))
+        Some(maps::profiles(index))
     }
     #[inline(always)]
     fn protocol(&self, protocol: u8) -> Option<u32> {
-        Some(*maps::PROTOCOLS.at(u32::from(protocol)))
+        Some(*maps::protocol(u32::from(protocol)))
     }
     #[inline(always)]
     fn services(&self, index: u32) -> Option<&ServiceBlock> {
-        Some(maps::SERVICES.at(index))
+        Some(maps::services(index))
     }
     #[inline(always)]
     fn column(&self, index: u32) -> Option<u32> {
-        Some(*maps::COLUMNS.at(index))
+        Some(*maps::column(index))
     }
     #[inline(always)]
     fn cells(&self, index: u32) -> Option<&CellBlock> {
-        Some(maps::CELLS.at(index))
+        Some(maps::cells(index))
     }
     #[inline(always)]
     fn rule(&self, index: u32) -> Option<&Rule> {
-        Some(maps::RULES.at(index))
+        Some(maps::rule(index))
     }
 
     #[inline(always)]
@@ -259,7 +259,7 @@ impl Tables for KernelTables {
     }
     #[inline(always)]
     fn budget(&self, index: u32) -> Option<&Budget> {
-        Some(maps::BUDGETS.at(index))
+        Some(maps::budget(index))
     }
     #[inline(always)]
     fn bucket(&self, key: &BucketKey) -> Option<&'static Bucket> {

@@ -85,6 +85,9 @@ pub mod mode {
     pub const ENFORCE: u32 = 2;
 }
 
+/// The profile of pairs that no rule names: [`DEFAULT_RULE`](super::DEFAULT_RULE) decides, whatever the service.
+pub const NO_RULES: u32 = 0;
+
 /// A block of 256 profiles, one a destination identity.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -24,9 +24,11 @@ pub struct Settings {
     pub event_interval: u32,
     /// Idle seconds after which a flow is forgotten, by [`FlowState`](super::FlowState).
     pub idle_seconds: [u32; 8],
-    /// What is put over an index into a [`DirectTable`], by its code: its entries, a power of two, less 1.
-    pub masks: [u32; 16],
 }
+
+/// Stands, with the code of a [`DirectTable`], in the instructions of the object that put a mask over an index into that
+/// table. The loader writes the mask there: the table's entries, a power of two, less 1.
+pub const MASK_PLACEHOLDER: u32 = 0x5afe_0100;
 
 /// The policy tables that lie in one map entry each, so that the kernel program reads them without a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

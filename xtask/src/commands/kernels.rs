@@ -2,7 +2,7 @@
 
 use super::{build, check, setup};
 use crate::kernels::debian::{KEYS, Store};
-use crate::kernels::guest::{self, Report};
+use crate::kernels::guest::{self, Purpose, Report};
 use crate::kernels::table;
 use crate::machine::{Local, Machine};
 use crate::packages;
@@ -82,6 +82,39 @@ pub(crate) fn short(workspace: &Workspace) -> Result<()> {
     judge(&reports)
 }
 
+fn boot_all(workspace: &Workspace, series: &[String], short: bool, refresh: bool) -> Result<Vec<Report>> {
+    let folder = workspace.target.join("kernels");
+    let store = open(&folder, refresh)?;
+    let mut helpers = check::cargo(workspace, "build");
+    helpers.args([
+        "--release",
+        "--package",
+        "enforcer-tests",
+        "--bin",
+        "kernels",
+        "--bin",
+        "demo",
+    ]);
+    process::run(&mut helpers)?;
+    let base = guest::base(workspace, &Purpose::Checks { short })?;
+    let mut reports = Vec::new();
+    for series in series {
+        let kernel = store.kernel(series)?;
+        eprintln!("kernels: booting {}", kernel.release);
+        let report = guest::check(&kernel, &base, &folder)?;
+        eprintln!(
+            "kernels: {}: {} of {} checks held ({:.0} s)",
+            report.release,
+            report.outcomes.iter().filter(|outcome| outcome.passed).count(),
+            report.outcomes.len(),
+            report.took.as_secs_f64()
+        );
+        eprint!("{}", table::failures(&report));
+        reports.push(report);
+    }
+    Ok(reports)
+}
+
 /// The kernels that were fetched; installs what machines are made with.
 pub(crate) fn open(folder: &Path, refresh: bool) -> Result<Store> {
     let mut missing: Vec<_> = PROGRAMS
@@ -97,39 +130,6 @@ pub(crate) fn open(folder: &Path, refresh: bool) -> Result<Store> {
         packages::install(&Local, &missing)?;
     }
     Store::open(folder, refresh)
-}
-
-fn boot_all(workspace: &Workspace, series: &[String], short: bool, refresh: bool) -> Result<Vec<Report>> {
-    let folder = workspace.target.join("kernels");
-    let store = open(&folder, refresh)?;
-    let mut helpers = check::cargo(workspace, "build");
-    helpers.args([
-        "--release",
-        "--package",
-        "enforcer-tests",
-        "--bin",
-        "kernels",
-        "--bin",
-        "demo",
-    ]);
-    process::run(&mut helpers)?;
-    let base = guest::base(workspace, short)?;
-    let mut reports = Vec::new();
-    for series in series {
-        let kernel = store.kernel(series)?;
-        eprintln!("kernels: booting {}", kernel.release);
-        let report = guest::boot(&kernel, &base, &folder)?;
-        eprintln!(
-            "kernels: {}: {} of {} checks held ({:.0} s)",
-            report.release,
-            report.outcomes.iter().filter(|outcome| outcome.passed).count(),
-            report.outcomes.len(),
-            report.took.as_secs_f64()
-        );
-        eprint!("{}", table::failures(&report));
-        reports.push(report);
-    }
-    Ok(reports)
 }
 
 fn judge(reports: &[Report]) -> Result<()> {

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: all checks and all tests. Continuous integration runs nothing else.
 
-use super::{build, check, kernels, setup};
+use super::{bench, build, check, kernels, setup};
 use crate::helper;
 use crate::machine::{Local, Machine};
 use crate::process;
@@ -46,6 +46,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             steps.run("benchmark", || {
                 process::run(helper::command(&workspace, &root, "bench")?.args(["frames", "gate", "--quick"]))
             });
+            steps.run("instructions", || bench::count(&workspace, None));
             steps.run("doc tests", || {
                 process::run(check::cargo(&workspace, "test").arg("--doc"))
             });

@@ -28,7 +28,7 @@ $B mount -t bpf bpf /sys/fs/bpf
 while read module; do $B insmod /modules/$module || echo \"insmod $module failed\"; done < /modules/order
 $B mkdir -p /dev/net
 [ -e /dev/net/tun ] || $B mknod /dev/net/tun c 10 200
-kernels $(cat /options 2>/dev/null)
+COMMAND
 echo END
 $B poweroff -f
 ";
@@ -54,45 +54,138 @@ pub(crate) struct Report {
     pub(crate) took: Duration,
 }
 
+/// What a machine is for.
+pub(crate) enum Purpose {
+    /// The checks of `cargo xtask kernels`, all or the short selection.
+    Checks {
+        /// The short selection.
+        short: bool,
+    },
+    /// Counting instructions for `cargo xtask bench gate`; with a reason, to store what it finds.
+    Counting {
+        /// Why figures changed.
+        accept: Option<String>,
+    },
+}
+
+impl Purpose {
+    /// Programs of this build that it needs.
+    fn programs(&self) -> &'static [&'static str] {
+        match self {
+            Self::Checks { .. } => &["enforcer", "kernels", "demo"],
+            Self::Counting { .. } => &["bench"],
+        }
+    }
+
+    /// Folders and files of this tree that the programs read, under the same paths as here: they were built with them.
+    fn sources(&self, workspace: &Workspace) -> Vec<PathBuf> {
+        let mut sources = vec![workspace.root.join("policies"), workspace.root.join("tests/fixtures")];
+        if let Self::Counting { .. } = self {
+            sources.extend([baseline(workspace), workspace.object("reference-xdp")]);
+        }
+        sources
+    }
+
+    /// What the machine runs.
+    fn command(&self, workspace: &Workspace) -> String {
+        let quoted = |word: &str| format!("'{}'", word.replace('\'', "'\\''"));
+        match self {
+            Self::Checks { short: false } => "kernels".into(),
+            Self::Checks { short: true } => "kernels --short".into(),
+            Self::Counting { accept } => {
+                // By its own path, from which it finds the reference programs.
+                let bench = workspace.target.join("release/bench");
+                let accept = accept
+                    .as_ref()
+                    .map_or_else(String::new, |why| format!("--accept {}", quoted(why)));
+                format!(
+                    "{} gate --counted {accept} && echo HELD\necho BASELINE\n$B cat {}\necho BASELINE",
+                    quoted(&bench.to_string_lossy()),
+                    quoted(&baseline(workspace).to_string_lossy())
+                )
+            }
+        }
+    }
+
+    /// Software emulation: it is there on every machine, and tells of the same kernel. To count, one processor whose clock
+    /// goes on by a nanosecond an instruction.
+    const fn emulation(&self) -> &'static [&'static str] {
+        match self {
+            Self::Checks { .. } => &["-smp", "2", "-accel", "tcg,thread=multi"],
+            Self::Counting { .. } => &[
+                "-smp",
+                "1",
+                "-accel",
+                "tcg,thread=single",
+                "-icount",
+                "shift=0,sleep=off",
+            ],
+        }
+    }
+}
+
+/// The stored figures of the benchmark's gate.
+pub(crate) fn baseline(workspace: &Workspace) -> PathBuf {
+    workspace.root.join("bench/baseline.json")
+}
+
 /// The part of the file system that is the same for all kernels.
-pub(crate) fn base(workspace: &Workspace, short: bool) -> Result<Vec<u8>> {
+pub(crate) fn base(workspace: &Workspace, purpose: &Purpose) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     for folder in ["proc", "sys", "dev", "run", "tmp", "modules"] {
         archive.folder(folder);
     }
-    let built = ["enforcer", "kernels", "demo"].map(|name| workspace.target.join("release").join(name));
+    let built = purpose
+        .programs()
+        .iter()
+        .map(|name| workspace.target.join("release").join(name));
     let found = PROGRAMS.iter().map(|name| program(name)).collect::<Result<Vec<_>>>()?;
     let mut libraries = Vec::new();
-    for program in built.iter().chain(&found) {
+    for program in built.chain(found) {
         let name = program.file_name().unwrap_or_default().to_string_lossy();
-        archive.copy(program, &format!("bin/{name}"))?;
-        libraries.extend(needed(program)?);
+        archive.copy(&program, &format!("bin/{name}"))?;
+        if let Purpose::Counting { .. } = purpose {
+            archive.copy(&program, &program.to_string_lossy())?;
+        }
+        libraries.extend(needed(&program)?);
     }
     libraries.sort();
     libraries.dedup();
     for library in libraries {
         archive.copy(&library, &library.to_string_lossy())?;
     }
-    // Under the same paths as here: the programs were built with them.
-    archive.tree(&workspace.root.join("policies"))?;
-    archive.tree(&workspace.root.join("tests/fixtures"))?;
-    let init = INIT.replace("$(cat /options 2>/dev/null)", if short { "--short" } else { "" });
-    archive.file("init", init.as_bytes());
+    for source in purpose.sources(workspace) {
+        if source.is_dir() {
+            archive.tree(&source)?;
+        } else {
+            archive.copy(&source, &source.to_string_lossy())?;
+        }
+    }
+    archive.file("init", INIT.replace("COMMAND", &purpose.command(workspace)).as_bytes());
     Ok(archive.finish())
 }
 
 /// Boots a kernel, runs the checks, and returns what they said.
-pub(crate) fn boot(kernel: &Kernel, base: &[u8], folder: &Path) -> Result<Report> {
+pub(crate) fn check(kernel: &Kernel, base: &[u8], folder: &Path) -> Result<Report> {
+    let started = Instant::now();
+    let console = boot(kernel, base, folder, &Purpose::Checks { short: false })?;
+    Ok(Report {
+        release: kernel.release.clone(),
+        outcomes: console.lines().filter_map(outcome).collect(),
+        took: started.elapsed(),
+    })
+}
+
+/// Boots a kernel, and returns what its machine printed until its end.
+pub(crate) fn boot(kernel: &Kernel, base: &[u8], folder: &Path, purpose: &Purpose) -> Result<String> {
     let mut initramfs = base.to_vec();
     initramfs.extend(modules(kernel)?);
     let file = folder.join(format!("{}.initramfs", kernel.release));
     fs::write(&file, initramfs)?;
-    let started = Instant::now();
     let output = Command::new("timeout")
         .args(["--kill-after=5", LIMIT, "qemu-system-x86_64"])
-        .args(["-machine", "q35", "-cpu", "max", "-smp", "2", "-m", "2048"])
-        // Software emulation: it is there on every machine, and tells of the same kernel.
-        .args(["-accel", "tcg,thread=multi"])
+        .args(["-machine", "q35", "-cpu", "max", "-m", "2048"])
+        .args(purpose.emulation())
         .args(["-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio"])
         .arg("-kernel")
         .arg(&kernel.image)
@@ -105,12 +198,10 @@ pub(crate) fn boot(kernel: &Kernel, base: &[u8], folder: &Path) -> Result<Report
         .stdin(Stdio::null())
         .output()
         .context("cannot start qemu-system-x86_64")?;
-    let took = started.elapsed();
     fs::remove_file(&file)?;
-    let console = String::from_utf8_lossy(&output.stdout);
+    let console = String::from_utf8_lossy(&output.stdout).into_owned();
     let log = folder.join(format!("{}.log", kernel.release));
-    fs::write(&log, &*console)?;
-    let outcomes: Vec<_> = console.lines().filter_map(outcome).collect();
+    fs::write(&log, &console)?;
     if !console.lines().any(|line| line.trim_end() == "END") {
         let errors = String::from_utf8_lossy(&output.stderr);
         bail!(
@@ -120,11 +211,7 @@ pub(crate) fn boot(kernel: &Kernel, base: &[u8], folder: &Path) -> Result<Report
             errors.trim()
         );
     }
-    Ok(Report {
-        release: kernel.release.clone(),
-        outcomes,
-        took,
-    })
+    Ok(console)
 }
 
 /// `CHECK`, name, `ok` or `failed`, text, separated by tabs.

@@ -99,9 +99,6 @@ impl<'a> LoadOptions<'a> {
             flags: self.flags,
             event_interval: event_interval(self.event_rate),
             idle_seconds: self.idle_seconds,
-            masks: self
-                .direct_entries(port_mask as usize + 1)
-                .map(|(_, _, entries)| entries as u32 - 1),
         })
     }
 
