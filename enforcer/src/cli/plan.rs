@@ -8,7 +8,8 @@ use serde_json::json;
 use super::{ConfigArgument, Exit, OutputFormat};
 use crate::config::Config;
 use crate::control::{self, CallError, Verb};
-use crate::plan::{Plan, plan};
+use crate::flows::{self, Query};
+use crate::plan::{Comparison, Flows, Plan};
 use crate::policy::{self, ValidPolicy};
 use crate::revisions::{Revision, Store, StoreError};
 use crate::words::hexadecimal;
@@ -62,7 +63,30 @@ fn planned(arguments: &Arguments) -> Result<Plan, Exit> {
     };
     let after = policy::load(&paths)?;
     let before = against(arguments)?;
-    Ok(plan(Some(&before), &after, SystemTime::now())?)
+    let mut comparison = Comparison::new(&before, &after, SystemTime::now())?;
+    let mut plan = comparison.plan()?;
+    if arguments.against == [Path::new(RUNNING)] {
+        plan.flows = of_running(&arguments.config.load()?, comparison);
+    }
+    Ok(plan)
+}
+
+/// What becomes of the flows of the enforcer that runs, if one does.
+fn of_running(config: &Config, comparison: Comparison<'_>) -> Option<Flows> {
+    let ports: Vec<_> = config
+        .ports
+        .iter()
+        .map(|port| (port.interface.clone(), port.monitor))
+        .collect();
+    let mut sieve = comparison.sieve(&ports);
+    match flows::fetch(&config.runtime_directory, &Query::default(), |flow| sieve.take(flow)) {
+        Ok(_) => Some(sieve.end()),
+        Err(CallError::Absent(_)) => None,
+        Err(error) => {
+            eprintln!("warning: what becomes of the flows that are open is not known: {error}");
+            None
+        }
+    }
 }
 
 /// The policy to compare with.
