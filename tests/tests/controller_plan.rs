@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use aya::maps::{HashMap, Map, MapData};
 use enforcer_common::abi::FlowKey;
 use enforcer_tests::lab::Enforcer;
+use enforcer_tests::lab::enforcer::configure;
 use gateway::ward::{ACK, SYN, to_pump, to_server, ward};
 use gateway::{GOOD, Gateway, eventually};
 use serde_json::Value;
@@ -36,6 +37,12 @@ fn other(from: &str, to: &str) -> String {
 #[test]
 fn open_flows_that_the_files_would_cut_or_limit_are_told() -> Result<()> {
     let (gateway, switch) = ward()?;
+    // Before the first start, where it said that there is nothing to compare with.
+    configure(&gateway.namespace, &gateway.config(&["trunk0"]))?;
+    let (code, plan, told) = planned(&gateway)?;
+    assert_eq!((code, &plan["zones"]["added"][0]), (2, &"pumps".into()), "{plan:#}");
+    assert!(told.contains("everything is new"), "{told}");
+
     let enforcer = gateway.start(&["trunk0"])?;
     switch.send(&to_server(40_001, 443, SYN))?;
     switch.send(&to_pump(40_001, SYN | ACK))?;
