@@ -4,7 +4,8 @@
 //! ```text
 //! FLOWS, HALF_OPEN ──walk──▶ Namer: endpoints ──▶ Query ──▶ the busiest, or all ──▶ FlowRecord, one line each
 //!                                             └─▶ Activity: sums a device and a zone
-//!                 └─▶ refused: what no rule permits, for who learns
+//!                 ├─▶ refused: what no rule permits, for who learns
+//!                 └─▶ spoken: when sources of a `must_flow` spoke, for who watches for silence
 //! ```
 //!
 //! The controller reads the tables, because only it knows the names, and sends the records as lines: its memory is bounded
@@ -15,6 +16,7 @@ mod names;
 mod record;
 mod refused;
 mod select;
+mod spoken;
 
 use std::path::Path;
 
@@ -22,6 +24,7 @@ pub use activity::{Activity, ActivityCache, DeviceReport, Sightings, Traffic};
 pub use record::{FlowEnd, FlowRecord};
 pub use refused::{RefusedFlow, refused};
 pub use select::{LIMIT, Query, Summary, send};
+pub(crate) use spoken::spoken;
 
 use crate::control::{self, CallError, Verb};
 

@@ -201,7 +201,7 @@ struct Place {
 
 /// `None` when the policy does not have the VLAN or the address space any more.
 fn place(side: &Side<'_>, flow: &FlowRecord, realm: &str, [source, destination]: [IpAddr; 2]) -> Option<Place> {
-    let link = flow.link.as_deref().map(|text| probe::tags_of(text));
+    let link = flow.link.as_deref().map(probe::tags_of);
     let lan = match link {
         Some(tags) => side.lan_of(tags?)?,
         None => side.lan_in(realm)?,

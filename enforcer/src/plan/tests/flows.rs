@@ -61,7 +61,9 @@ fn sifted(policies: [&ValidPolicy; 2], ports: &[(&str, bool)], flows: Vec<FlowRe
         .map(|(name, monitor)| ((*name).to_owned(), *monitor))
         .collect();
     let mut sieve = comparison.sieve(&ports);
-    flows.into_iter().for_each(|flow| sieve.take(flow));
+    for flow in flows {
+        sieve.take(flow);
+    }
     sieve.end()
 }
 
