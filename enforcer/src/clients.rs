@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 /// After a connection could not be taken: out of descriptors, most likely, and waiting is all that helps.
@@ -62,6 +63,7 @@ pub(crate) async fn serve<L: Listener, C: Future<Output = ()> + Send + 'static>(
     let seats = Arc::new(Seats {
         most,
         taken: Mutex::default(),
+        freed: Notify::new(),
     });
     loop {
         match listener.next().await {
@@ -84,6 +86,8 @@ pub(crate) async fn serve<L: Listener, C: Future<Output = ()> + Send + 'static>(
 struct Seats {
     most: usize,
     taken: Mutex<Taken>,
+    /// A client has gone.
+    freed: Notify,
 }
 
 #[derive(Default)]
@@ -144,8 +148,19 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// It has asked: from now on it goes for no newer client. False when as many of its owner are being answered as may be.
-    pub(crate) fn keep(&self) -> bool {
+    /// It has asked: from now on it goes for no newer client. Waits while as many of its owner are being answered as may be, and goes
+    /// for a newer one meanwhile.
+    pub(crate) async fn keep(&self) {
+        loop {
+            let freed = self.seats.freed.notified();
+            if self.try_keep() {
+                return;
+            }
+            freed.await;
+        }
+    }
+
+    fn try_keep(&self) -> bool {
         let mut taken = self.seats.taken();
         let Some(owner) = taken.by_number.get(&self.number).map(|seat| seat.owner) else {
             return false;
@@ -161,5 +176,6 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.seats.taken().by_number.remove(&self.number);
+        self.seats.freed.notify_waiters();
     }
 }

@@ -78,11 +78,9 @@ async fn converse(
 ) -> Option<(Stream, OwnedSemaphorePermit)> {
     let peer = stream.get_ref().peer_cred();
     let mut more = None;
-    let result = match (timeout(CLIENT_TIMEOUT, read(stream)).await, peer) {
-        (Ok(Ok(_)), Ok(peer)) if !place.keep() => Err(format!(
-            "{CLIENTS} requests of uid {} are being answered already: ask again",
-            peer.uid()
-        )),
+    let request = timeout(CLIENT_TIMEOUT, read(stream)).await;
+    place.keep().await;
+    let result = match (request, peer) {
         (Ok(Ok(request)), Ok(peer)) => match streams.open(&request.request, peer.uid(), state) {
             None => answer(request.request, peer, state, commands).await,
             Some(opened) => opened.map(|opened| {
