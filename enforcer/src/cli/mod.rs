@@ -5,6 +5,7 @@ macro_rules! print {
     ($($text:tt)*) => { $crate::cli::terminal::out(format_args!($($text)*)) };
 }
 macro_rules! println {
+    () => { print!("\n") };
     ($($text:tt)*) => { print!("{}\n", format_args!($($text)*)) };
 }
 macro_rules! eprint {

@@ -62,14 +62,22 @@ fn planned(arguments: &Arguments) -> Result<Plan, Exit> {
         paths => paths.to_vec(),
     };
     let after = policy::load(&paths)?;
-    let Some(before) = against(arguments)? else {
-        return Ok(plan::plan(None, &after, SystemTime::now())?);
-    };
-    let mut comparison = Comparison::new(&before, &after, SystemTime::now())?;
-    let mut plan = comparison.plan()?;
+    let before = against(arguments)?;
     if arguments.against == [Path::new(RUNNING)] {
-        plan.flows = of_running(&arguments.config.load()?, comparison);
+        return from_running(&arguments.config.load()?, before.as_ref(), &after);
     }
+    Ok(plan::plan(before.as_ref(), &after, SystemTime::now())?)
+}
+
+/// What a policy changes after the one that is in force, with what becomes of the flows of the enforcer that runs.
+pub(super) fn from_running(config: &Config, before: Option<&ValidPolicy>, after: &ValidPolicy) -> Result<Plan, Exit> {
+    let now = SystemTime::now();
+    let Some(before) = before else {
+        return Ok(plan::plan(None, after, now)?);
+    };
+    let mut comparison = Comparison::new(before, after, now)?;
+    let mut plan = comparison.plan()?;
+    plan.flows = of_running(config, comparison);
     Ok(plan)
 }
 
