@@ -30,6 +30,7 @@ use crate::kernel::Error;
 use crate::kernel::generation::typed;
 use crate::learn;
 use crate::metrics::{self, Metrics};
+use crate::silence;
 use crate::state::State;
 
 /// How often the ports are looked at, and the service manager's watchdog is told.
@@ -63,6 +64,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     }
     daemon.state.learned.adopt();
     tokio::spawn(learn::keep(Arc::clone(&daemon.state)));
+    tokio::spawn(silence::keep(Arc::clone(&daemon.state), Arc::clone(&daemon.output)));
     daemon.announce();
     let end = daemon.serve(signals, commands).await?;
     daemon.end(end, keep).await

@@ -112,6 +112,11 @@ impl Engine {
         self.bindings.insert(key, binding);
     }
 
+    /// The tables in force, without what was added to them.
+    pub fn into_tables(self) -> TableSet {
+        self.tables
+    }
+
     /// The tables in force.
     pub fn tables(&self) -> &TableSet {
         &self.tables

@@ -23,6 +23,7 @@ pub mod offline;
 pub mod plan;
 pub mod policy;
 pub mod revisions;
+pub mod silence;
 pub mod state;
 pub mod top;
 pub mod words;

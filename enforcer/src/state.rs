@@ -24,6 +24,7 @@ use crate::kernel::generation::typed;
 use crate::kernel::{Error, Generation, Sizes, SlotNames};
 use crate::learn::{self, Recorder};
 use crate::policy::TableSet;
+use crate::silence::Silence;
 pub use pending::PendingStatus;
 pub use source::PolicySource;
 pub use table_use::{TableCount, TableUse};
@@ -48,6 +49,8 @@ pub struct State {
     pub activity: ActivityCache,
     /// What no rule permits and monitor mode lets pass, kept for `enforcer learn`.
     pub learned: Recorder,
+    /// Whether what `must_flow` promises comes.
+    pub silence: Silence,
     /// Idle seconds after which a flow is forgotten, by the code of a `FlowState`.
     pub idle_seconds: [u32; 8],
     /// Addresses learnt by DHCP.
@@ -241,6 +244,7 @@ impl State {
             sightings: Sightings::default(),
             activity: ActivityCache::default(),
             learned: Recorder::new(learn::path(&config.state_directory)),
+            silence: Silence::default(),
             idle_seconds: config.idle_seconds,
             bindings: Bindings::new(&config.state_directory),
             audit: Trail::new(&config.state_directory),

@@ -108,3 +108,37 @@ fn the_commands_of_the_pages_exist_with_their_options() {
     }
     assert!(seen >= 5, "commands are missing: {seen}");
 }
+
+/// `enforcer schema | head` panicked, and so did a full disk.
+#[test]
+fn nobody_who_reads_is_no_error_and_a_full_disk_is_one() {
+    use std::process::{Command, Stdio};
+    let command = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_enforcer"));
+        command.args(words).stderr(Stdio::piped());
+        command
+    };
+    let policies = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies");
+    for words in [&["schema"][..], &["check", policies], &["test", policies]] {
+        let mut child = command(words).stdout(Stdio::piped()).spawn().expect("it starts");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("it ends");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{words:?}: {told}");
+        let full = std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .expect("/dev/full");
+        let output = command(words).stdout(full).output().expect("it ends");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {told}");
+        assert!(told.contains("writing to standard output: No space left"), "{told}");
+    }
+    // Nobody reads the errors either.
+    let mut child = command(&["check", "no-such-file"])
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    drop(child.stderr.take());
+    assert_eq!(child.wait().expect("it ends").code(), Some(2));
+}

@@ -1,6 +1,6 @@
 //! `enforcer apply`: from the files to what is enforced, with a plan, a question, and a way back.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -55,7 +55,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Exit> {
         if let Some(before) = &before {
             in_force = hexadecimal(&before.hash);
         }
-        print!("{}", crate::plan::plan(before.as_ref(), &after, SystemTime::now())?);
+        print!("{}", plan::from_running(&config, before.as_ref(), &after)?);
         consent("Put this in force?", arguments.yes)?;
     }
     let order = Order::Apply {

@@ -1,5 +1,20 @@
 //! The command line, one file a command. Data goes to standard output, all else to standard error.
 
+// In place of those of the standard library, which panic when nobody reads any more, as behind `| head`, or when the disk is full.
+macro_rules! print {
+    ($($text:tt)*) => { $crate::cli::terminal::out(format_args!($($text)*)) };
+}
+macro_rules! println {
+    () => { print!("\n") };
+    ($($text:tt)*) => { print!("{}\n", format_args!($($text)*)) };
+}
+macro_rules! eprint {
+    ($($text:tt)*) => { $crate::cli::terminal::tell(format_args!($($text)*)) };
+}
+macro_rules! eprintln {
+    ($($text:tt)*) => { eprint!("{}\n", format_args!($($text)*)) };
+}
+
 mod apply;
 mod ask;
 mod assets;
@@ -119,7 +134,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     terminal::start_log(cli.log_level);
-    match cli.command.run() {
+    match cli.command.run().and_then(|()| terminal::written()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(exit) => {
             if !exit.message.is_empty() {

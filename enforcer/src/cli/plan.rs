@@ -8,7 +8,8 @@ use serde_json::json;
 use super::{ConfigArgument, Exit, OutputFormat};
 use crate::config::Config;
 use crate::control::{self, CallError, Verb};
-use crate::plan::{Plan, plan};
+use crate::flows::{self, Query};
+use crate::plan::{self, Comparison, Flows, Plan};
 use crate::policy::{self, ValidPolicy};
 use crate::revisions::{Revision, Store, StoreError};
 use crate::words::hexadecimal;
@@ -62,29 +63,71 @@ fn planned(arguments: &Arguments) -> Result<Plan, Exit> {
     };
     let after = policy::load(&paths)?;
     let before = against(arguments)?;
-    Ok(plan(Some(&before), &after, SystemTime::now())?)
+    if arguments.against == [Path::new(RUNNING)] {
+        return from_running(&arguments.config.load()?, before.as_ref(), &after);
+    }
+    Ok(plan::plan(before.as_ref(), &after, SystemTime::now())?)
 }
 
-/// The policy to compare with.
-fn against(arguments: &Arguments) -> Result<ValidPolicy, Exit> {
+/// What a policy changes after the one that is in force, with what becomes of the flows of the enforcer that runs.
+pub(super) fn from_running(config: &Config, before: Option<&ValidPolicy>, after: &ValidPolicy) -> Result<Plan, Exit> {
+    let now = SystemTime::now();
+    let Some(before) = before else {
+        return Ok(plan::plan(None, after, now)?);
+    };
+    let mut comparison = Comparison::new(before, after, now)?;
+    let mut plan = comparison.plan()?;
+    plan.flows = of_running(config, comparison);
+    Ok(plan)
+}
+
+/// What becomes of the flows of the enforcer that runs, if one does.
+fn of_running(config: &Config, comparison: Comparison<'_>) -> Option<Flows> {
+    let ports: Vec<_> = config
+        .ports
+        .iter()
+        .map(|port| (port.interface.clone(), port.monitor))
+        .collect();
+    let mut sieve = comparison.sieve(&ports);
+    match flows::fetch(&config.runtime_directory, &Query::default(), |flow| sieve.take(flow)) {
+        Ok(_) => Some(sieve.end()),
+        Err(CallError::Absent(_)) => None,
+        Err(error) => {
+            eprintln!("warning: what becomes of the flows that are open is not known: {error}");
+            None
+        }
+    }
+}
+
+/// The policy to compare with; `None` where none has ever been in force.
+fn against(arguments: &Arguments) -> Result<Option<ValidPolicy>, Exit> {
     let [one] = arguments.against.as_slice() else {
-        return Ok(policy::load(&arguments.against)?);
+        return Ok(Some(policy::load(&arguments.against)?));
     };
     if one == Path::new(RUNNING) {
-        return running(&arguments.config.load()?);
+        let found = in_force(&arguments.config.load()?)?;
+        if found.is_none() {
+            eprintln!("no enforcer runs here, and no policy was ever in force: everything is new");
+        }
+        return Ok(found);
     }
     let number = one
         .to_str()
         .and_then(|text| text.parse().ok())
         .filter(|_| !one.exists());
     match number {
-        Some(number) => kept(Store::new(&arguments.config.load()?.state_directory).read(number)?),
-        None => Ok(policy::load(&arguments.against)?),
+        Some(number) => kept(Store::new(&arguments.config.load()?.state_directory).read(number)?).map(Some),
+        None => Ok(Some(policy::load(&arguments.against)?)),
     }
 }
 
-/// The policy in force: the revision that has its hash, or the files of the configuration if they still do.
+/// The policy in force; without one, an error.
 pub(super) fn running(config: &Config) -> Result<ValidPolicy, Exit> {
+    in_force(config)?.ok_or_else(|| Exit::environment("no enforcer runs here, and no revision is kept"))
+}
+
+/// The policy in force: the revision that has its hash, or the files of the configuration if they still do. `None` where none ever was.
+fn in_force(config: &Config) -> Result<Option<ValidPolicy>, Exit> {
     let store = Store::new(&config.state_directory);
     let status = match control::call(&config.runtime_directory, Verb::Status) {
         Ok(status) => status,
@@ -98,14 +141,14 @@ pub(super) fn running(config: &Config) -> Result<ValidPolicy, Exit> {
     };
     for header in store.list() {
         match header {
-            Ok(header) if header.policy_hash == hash => return kept(store.read(header.number)?),
+            Ok(header) if header.policy_hash == hash => return kept(store.read(header.number)?).map(Some),
             // Without the folder nothing is known; without a damaged revision, the rest is.
             Err(error @ StoreError::Disk { .. }) => return Err(error.into()),
             _ => {}
         }
     }
     let same = |policy: &ValidPolicy| hexadecimal(&policy.hash) == hash;
-    policy::load(&config.policy).ok().filter(same).ok_or_else(|| {
+    policy::load(&config.policy).ok().filter(same).map(Some).ok_or_else(|| {
         Exit::input(format!(
             "the text of the policy in force is not kept: no revision has its sha256 {hash}, and the files of the \
              configuration have changed since; name what to compare with: --against DIR or REVISION"
@@ -114,18 +157,16 @@ pub(super) fn running(config: &Config) -> Result<ValidPolicy, Exit> {
 }
 
 /// Where no enforcer runs: what was in force last.
-fn last(store: &Store) -> Result<ValidPolicy, Exit> {
+fn last(store: &Store) -> Result<Option<ValidPolicy>, Exit> {
     let number = store.pointer().in_force;
-    let revision = store.newest_good(number).ok_or_else(|| {
-        Exit::environment(
-            "no enforcer runs here, and no revision is kept; name what to compare with: --against DIR or REVISION",
-        )
-    })?;
+    let Some(revision) = store.newest_good(number) else {
+        return Ok(None);
+    };
     eprintln!(
         "no enforcer runs here; compared with revision {}, which was in force last",
         revision.header.number
     );
-    kept(revision)
+    kept(revision).map(Some)
 }
 
 fn kept(revision: Revision) -> Result<ValidPolicy, Exit> {

@@ -1,12 +1,10 @@
 //! `enforcer rollback`: back to what was in force before.
 
-use std::time::SystemTime;
-
 use serde_json::Value;
 
 use super::apply::{before, hash_in_force};
 use super::ask::{ChangeArguments, consent};
-use super::{Exit, status};
+use super::{Exit, plan, status};
 use crate::control::{self, Order, Verb};
 use crate::policy;
 use crate::revisions::Store;
@@ -45,7 +43,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Exit> {
     })?;
     let before = before(&config, &now)?;
     let in_force = before.as_ref().map(|before| hexadecimal(&before.hash));
-    print!("{}", crate::plan::plan(before.as_ref(), &after, SystemTime::now())?);
+    print!("{}", plan::from_running(&config, before.as_ref(), &after)?);
     consent(&format!("Go back to revision {revision}?"), arguments.yes)?;
     let order = Order::Rollback {
         revision,

@@ -1,12 +1,39 @@
 //! What standard output and standard error are, and how text looks there.
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::OnceLock;
 
 use clap::ValueEnum;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+use super::Exit;
+
+/// What kept a result from standard output.
+static LOST: OnceLock<io::Error> = OnceLock::new();
+
+/// Writes to standard output. That nobody reads any more is no error; any other is told at the end, by [`written`].
+pub(super) fn out(text: std::fmt::Arguments<'_>) {
+    let mut output = io::stdout().lock();
+    match output.write_fmt(text).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => drop(LOST.set(error)),
+        _ => {}
+    }
+}
+
+/// Writes to standard error, if anybody reads it.
+pub(super) fn tell(text: std::fmt::Arguments<'_>) {
+    let _ = io::stderr().lock().write_fmt(text);
+}
+
+/// Whether all of the result went to standard output.
+pub(super) fn written() -> Result<(), Exit> {
+    LOST.get().map_or(Ok(()), |error| {
+        Err(Exit::environment(format!("writing to standard output: {error}")))
+    })
+}
 
 /// How a command prints its result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -25,6 +25,9 @@ pub enum CallError {
     /// The socket is not for us.
     #[error("{0}: not permitted. The control socket is for root and its group: run it as root")]
     Permission(String),
+    /// It takes connections, and does not answer.
+    #[error("{0}: the enforcer does not answer; enforcement goes on. Its log may say why: journalctl -u enforcer")]
+    Silent(String),
     /// The controller refused, or failed.
     #[error("{0}")]
     Refused(String),
@@ -87,6 +90,8 @@ impl Lines {
 fn explain(name: &str, error: io::Error) -> CallError {
     let path = name.to_owned();
     match error.kind() {
+        // What a socket says whose time is over.
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => CallError::Silent(path),
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => CallError::Absent(path),
         io::ErrorKind::PermissionDenied => CallError::Permission(path),
         _ => CallError::Broken { path, error },

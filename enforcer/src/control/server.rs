@@ -20,12 +20,12 @@ use super::{
     Answer, CLIENT_TIMEOUT, Change, Command, Order, REQUEST_BYTES, Request, VERSION, Verb, WORK_TIMEOUT, socket_path,
 };
 use crate::audit::{self, Outcome, Who};
-use crate::clients;
+use crate::clients::{self, Place};
 use crate::flows::DeviceReport;
 use crate::metrics::CounterReport;
 use crate::state::State;
 
-/// Clients at a time.
+/// Clients of a user that are about to ask, and that are being answered, at a time.
 const CLIENTS: usize = 16;
 
 /// Makes the runtime directory and the socket in it. What a dead controller left is replaced.
@@ -50,18 +50,19 @@ pub fn bind(runtime_directory: &Path) -> io::Result<UnixListener> {
 /// Answers clients for as long as the task lives.
 pub async fn serve(listener: UnixListener, state: Arc<State>, commands: mpsc::Sender<Command>) {
     let streams = Streams::new();
-    clients::serve(listener, "the control socket", CLIENTS, |stream| {
+    clients::serve(listener, "the control socket", CLIENTS, |stream, place| {
         let (state, commands, streams) = (Arc::clone(&state), commands.clone(), streams.clone());
         async move {
             let mut stream = BufReader::new(stream);
-            let more = converse(&mut stream, &state, &commands, &streams).await;
-            if let Some((lines, place)) = more {
+            let more = converse(&mut stream, &place, &state, &commands, &streams).await;
+            if let Some((lines, permit)) = more {
                 // A task of its own: streams have places of their own, and do not take those of short requests.
                 tokio::spawn(async move {
                     streams::send(lines, &mut stream, &state).await;
-                    drop(place);
+                    drop(permit);
                 });
             }
+            drop(place);
         }
     })
     .await;
@@ -70,14 +71,17 @@ pub async fn serve(listener: UnixListener, state: Arc<State>, commands: mpsc::Se
 /// One request and its answer, and what is to follow it. A client that does not listen is its own problem.
 async fn converse(
     stream: &mut BufReader<UnixStream>,
+    place: &Place,
     state: &Arc<State>,
     commands: &mpsc::Sender<Command>,
     streams: &Streams,
 ) -> Option<(Stream, OwnedSemaphorePermit)> {
     let peer = stream.get_ref().peer_cred();
     let mut more = None;
-    let result = match (timeout(CLIENT_TIMEOUT, read(stream)).await, peer) {
-        (Ok(Ok(request)), Ok(peer)) => match streams.open(&request.request, state) {
+    let request = timeout(CLIENT_TIMEOUT, read(stream)).await;
+    place.keep().await;
+    let result = match (request, peer) {
+        (Ok(Ok(request)), Ok(peer)) => match streams.open(&request.request, peer.uid(), state) {
             None => answer(request.request, peer, state, commands).await,
             Some(opened) => opened.map(|opened| {
                 more = Some(opened);

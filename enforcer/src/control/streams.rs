@@ -21,16 +21,21 @@ use crate::flows::{self, Query};
 use crate::metrics;
 use crate::state::{State, rfc3339};
 
-/// Clients with such answers at a time.
+/// Clients with such answers at a time, root's and others'.
 const STREAMS: usize = 8;
 /// Lines of flows that wait for the client; the walk over the tables waits with them.
 const FLOW_LINES: usize = 1024;
+/// Octets that are enough for one call.
+const BLOCK: usize = 256 << 10;
 /// How often losses are looked at.
 const LOSSES_EVERY: Duration = Duration::from_secs(1);
 
-/// Places for such clients.
+/// Places for such clients. Root has its own, so that nobody in the socket's group can keep it from watching.
 #[derive(Clone)]
-pub(super) struct Streams(Arc<Semaphore>);
+pub(super) struct Streams {
+    root: Arc<Semaphore>,
+    others: Arc<Semaphore>,
+}
 
 /// What is streamed.
 pub(super) enum Stream {
@@ -42,11 +47,19 @@ pub(super) enum Stream {
 
 impl Streams {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(STREAMS)))
+        Self {
+            root: Arc::new(Semaphore::new(STREAMS)),
+            others: Arc::new(Semaphore::new(STREAMS)),
+        }
     }
 
     /// The stream that a request asks for; `None` for requests with one answer.
-    pub(super) fn open(&self, verb: &Verb, state: &State) -> Option<Result<(Stream, OwnedSemaphorePermit), String>> {
+    pub(super) fn open(
+        &self,
+        verb: &Verb,
+        uid: u32,
+        state: &State,
+    ) -> Option<Result<(Stream, OwnedSemaphorePermit), String>> {
         let stream = match verb {
             Verb::Monitor(filter) => {
                 check(filter, state).map(|()| Stream::Events(state.watchers.watch(filter.clone())))
@@ -55,7 +68,8 @@ impl Streams {
             _ => return None,
         };
         Some(stream.and_then(|stream| {
-            let place = Arc::clone(&self.0).try_acquire_owned();
+            let places = if uid == 0 { &self.root } else { &self.others };
+            let place = Arc::clone(places).try_acquire_owned();
             let full = |_| format!("{STREAMS} clients are watching already: end one of them");
             Ok((stream, place.map_err(full)?))
         }))
@@ -173,8 +187,10 @@ async fn flow_lines(query: Query, client: &mut BufReader<UnixStream>, state: &Ar
     let mut block = String::new();
     while let Some(line) = lines.recv().await {
         block.push_str(&line);
-        // Many lines in one call, when many wait.
-        while let Ok(line) = lines.try_recv() {
+        // Many lines in one call, when many wait: not all, because the walk goes on and makes more.
+        while block.len() < BLOCK
+            && let Ok(line) = lines.try_recv()
+        {
             block.push('\n');
             block.push_str(&line);
         }

@@ -18,6 +18,8 @@ pub struct Compiled {
     pub(super) tables: Arc<TableSet>,
     /// Outer VLANs that a port without a list of its own lets in.
     pub(super) vlans: VlanSet,
+    /// Some of its rules expire.
+    pub(super) expires: bool,
     /// What no zone declares passes.
     pub(super) pass_undeclared: bool,
     pub(super) inventory: Arc<Inventory>,
@@ -33,6 +35,7 @@ impl Compiled {
         Ok(Self {
             inventory: Arc::new(Inventory::new(policy, &tables)),
             vlans: declared_vlans(policy),
+            expires: policy.rules.iter().any(|rule| rule.expires.is_some()),
             pass_undeclared: false,
             sources: Arc::clone(&policy.sources),
             tables,
@@ -70,6 +73,17 @@ impl Compiled {
                 pass_undeclared: true,
                 ..compiled
             },
+        })
+    }
+
+    /// The same, compiled at this time.
+    pub(super) fn anew(&self) -> Result<Self, Diagnostics> {
+        let compiled = Self::new(&policy::load_texts(self.files())?, self.source)?;
+        Ok(Self {
+            vlans: self.vlans,
+            pass_undeclared: self.pass_undeclared,
+            revision: self.revision,
+            ..compiled
         })
     }
 

@@ -4,6 +4,7 @@
 //! the last step leaves the running policy as it is.
 
 mod boot;
+mod clock;
 mod compiled;
 mod keep;
 mod orders;
@@ -27,6 +28,7 @@ use crate::kernel::{Error, Generation, LoadOptions, Peer, PortSetup, SharedMaps,
 use crate::object::OBJECT;
 use crate::revisions::{Pointer, Store, StoreError};
 use crate::state::{GenerationNames, State, unix};
+use clock::WallClock;
 pub use compiled::{Compiled, read_policy};
 use report::{generation_status, log_link};
 
@@ -84,6 +86,8 @@ pub struct Controller {
     previous: Option<Generation>,
     next_reattachment: Instant,
     next_expiry: Instant,
+    /// The wall clock as the policy in force was loaded by it.
+    wall: WallClock,
 }
 
 impl Controller {
@@ -106,6 +110,7 @@ impl Controller {
             previous: None,
             next_reattachment: Instant::now(),
             next_expiry: Instant::now(),
+            wall: WallClock::read(),
         })
     }
 
@@ -123,6 +128,7 @@ impl Controller {
                 self.next_reattachment = Instant::now() + RETRY_PAUSE;
             }
         }
+        self.follow_clock();
         self.tell_of_ports();
         went_back
     }
@@ -151,6 +157,7 @@ impl Controller {
     }
 
     fn put_in_force(&mut self, policy: Compiled) -> Result<(), Error> {
+        let wall = WallClock::read();
         let wanted = self.devices()?;
         for port in &wanted {
             self.reveal_tags(&port.device)?;
@@ -187,6 +194,7 @@ impl Controller {
         note_number(&generation)?;
         let links = links::attach_all(&self.pins, &generation, &wanted)?;
         self.in_force(Running { generation, policy }, links);
+        self.wall = wall;
         Ok(())
     }
 

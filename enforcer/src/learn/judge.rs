@@ -12,7 +12,7 @@ use super::store::{End, Key};
 use crate::diagnostics::Diagnostics;
 use crate::engine::Engine;
 use crate::kernel::PortSetup;
-use crate::policy::valid::{Never, SELF, Selector, ServiceMatch, UNKNOWN, ValidPolicy};
+use crate::policy::valid::{Never, SELF, Selector, UNKNOWN, ValidPolicy};
 use crate::policy::{self, link_scoped, nanos};
 use crate::words;
 
@@ -170,7 +170,7 @@ impl<'p> Judge<'p> {
         let holds = |never: &&Never| {
             never.from.iter().any(|one| self.is_in(from, *one))
                 && never.to.iter().any(|one| self.is_in(to, *one))
-                && never.services.iter().any(|one| covers(*one, protocol, port))
+                && never.services.iter().any(|one| one.covers(protocol, port))
         };
         self.policy.never.iter().find(holds).map(|never| never.name.as_str())
     }
@@ -273,17 +273,5 @@ impl Place<'_> {
     /// Whether every VLAN has its address.
     fn is_link_scoped(&self) -> bool {
         self.device.is_none() && self.address.is_some_and(link_scoped::contains)
-    }
-}
-
-fn covers(service: ServiceMatch, protocol: u8, port: u16) -> bool {
-    match service {
-        ServiceMatch::Any => true,
-        ServiceMatch::Protocol(number) => number == protocol,
-        ServiceMatch::Ports {
-            protocol: number,
-            first,
-            last,
-        } => number == protocol && (first..=last).contains(&port),
     }
 }

@@ -1,5 +1,6 @@
 //! One scrape: what the kernel's counters and the controller's state say now, as families of metrics.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aya::Pod;
@@ -12,6 +13,7 @@ use prometheus::{IntCounterVec, IntGaugeVec, Opts};
 
 use crate::bindings::Bindings;
 use crate::learn;
+use crate::silence::Standing;
 use crate::state::{Counters, GenerationStatus, PolicySource, State, Status};
 
 /// A scrape in the making.
@@ -207,6 +209,26 @@ impl Scrape {
             "Whether they could be written to the disk when that was tried last.",
             [],
             [([], flag(counts.saved))],
+        );
+    }
+
+    /// Promises that are watched.
+    pub(super) fn silence(&mut self, standings: &BTreeMap<String, Standing>) {
+        let of = |value: fn(&Standing) -> i64| {
+            let standings = standings.iter();
+            standings.map(move |(name, standing)| ([name.clone()], value(standing)))
+        };
+        self.gauges(
+            "enforcer_must_flow_silent",
+            "Whether nobody has sent what the promise is about for longer than its `silence`.",
+            ["must_flow"],
+            of(|standing| flag(standing.silent)),
+        );
+        self.gauges(
+            "enforcer_must_flow_silent_devices",
+            "Devices that have sent what the promise is about, and have not for longer than its `silence`.",
+            ["must_flow"],
+            of(|standing| standing.silent_devices.cast_signed() as i64),
         );
     }
 

@@ -297,26 +297,9 @@ fn services(services: &[ServiceMatch], protocol: u8) -> String {
     let same =
         |service: &&ServiceMatch| matches!(service, ServiceMatch::Ports { protocol: other, .. } if *other == protocol);
     if services.iter().any(|service| same(&service)) {
-        some(services.iter().filter(same).copied().map(service))
+        some(services.iter().filter(same).map(ServiceMatch::to_string))
     } else {
-        some(services.iter().copied().map(service))
-    }
-}
-
-/// A service as a policy would write it.
-fn service(service: ServiceMatch) -> String {
-    match service {
-        ServiceMatch::Any => "any".to_owned(),
-        ServiceMatch::Protocol(protocol) => words::protocol(protocol),
-        ServiceMatch::Ports { protocol, first, last } if words::has_ports(protocol) && first < last => {
-            format!("{}-{last}", words::service(protocol, first))
-        }
-        ServiceMatch::Ports { protocol, first, last }
-            if last.checked_sub(first) == Some(0xff) && first % 0x100 == 0 =>
-        {
-            format!("{}/{}", words::protocol(protocol), first >> 8)
-        }
-        ServiceMatch::Ports { protocol, first, .. } => words::service(protocol, first),
+        some(services.iter().map(ServiceMatch::to_string))
     }
 }
 

@@ -258,7 +258,7 @@ fn fate(verdict: Verdict) -> Fate {
     }
 }
 
-fn decided(side: &Side<'_>, vlan: VlanId, decision: &Decision) -> Decided {
+pub(super) fn decided(side: &Side<'_>, vlan: VlanId, decision: &Decision) -> Decided {
     let rule = side.tables().names.rules.get(decision.rule as usize);
     let rule = rule.filter(|_| decision.rule != NO_RULE);
     Decided {

@@ -162,7 +162,8 @@ fn chain(side: &Side<'_>, first: u32) -> Vec<Deed> {
     }
 }
 
-fn terms(side: &Side<'_>, record: u32) -> Terms {
+/// On what terms the rule of a record lets packets pass.
+pub(super) fn terms(side: &Side<'_>, record: u32) -> Terms {
     let name = &side.tables().names.rules[record as usize].name;
     let found = side.policy.rules.binary_search_by(|rule| rule.name.cmp(name));
     let Some(rule) = found.ok().map(|number| &side.policy.rules[number]) else {

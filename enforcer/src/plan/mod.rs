@@ -8,6 +8,7 @@
 //! effects.rs    records of rules -> what becomes of packets, now and later
 //! pairs.rs      all pairs of classes -> where effects differ
 //! changes.rs    where effects differ -> lines for people, each with an example that both engines confirm
+//! flows.rs      flows that a running enforcer keeps -> which would be cut, which limited
 //! inventory.rs  zones and devices that come, go, or say something else
 //! render.rs     all of it as text; words.rs: limits and times
 //! ```
@@ -21,6 +22,7 @@
 mod atoms;
 mod changes;
 mod effects;
+mod flows;
 mod inventory;
 mod pairs;
 mod render;
@@ -40,6 +42,7 @@ use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::policy::valid::ValidPolicy;
 use crate::policy::{self, TableSet, limits};
 pub use effects::Fate;
+pub use flows::{FlowGroup, Flows, Sieve};
 pub use inventory::{Attribute, Inventory};
 use pairs::Walk;
 use services::Services;
@@ -56,6 +59,8 @@ pub struct Plan {
     pub devices: Inventory,
     /// How full the tables are.
     pub tables: Vec<Table>,
+    /// What becomes of the flows of a running enforcer; `None` where none was asked.
+    pub flows: Option<Flows>,
 }
 
 impl Plan {
@@ -204,22 +209,55 @@ pub struct Table {
 /// defect of this program.
 pub fn plan(before: Option<&ValidPolicy>, after: &ValidPolicy, now: SystemTime) -> Result<Plan, Diagnostics> {
     let nothing = nothing(after);
-    let before = before.unwrap_or(&nothing);
-    let new = policy::compile_at(after, now)?;
-    let old = policy::compile_for_comparison(before, now)?;
-    let tables = tables(&old, &new);
-    let mut policies = [Side::new(before, old), Side::new(after, new)];
-    let changes = changes(&mut policies, policy::nanos(now)).map_err(|what| {
-        let message = format!("the plan and the engine disagree: {what}");
-        let finding = Diagnostic::general(message).help("this is a defect of enforcer: report it with both policies");
-        Diagnostics::new(vec![finding], Arc::clone(&after.sources))
-    })?;
-    Ok(Plan {
-        changes,
-        zones: inventory::zones([before, after]),
-        devices: inventory::devices([before, after]),
-        tables,
-    })
+    Comparison::new(before.unwrap_or(&nothing), after, now)?.plan()
+}
+
+/// Two compiled policies at a time.
+pub struct Comparison<'p> {
+    policies: [Side<'p>; 2],
+    now: SystemTime,
+}
+
+impl<'p> Comparison<'p> {
+    /// Compiles both.
+    ///
+    /// # Errors
+    /// As of [`plan`].
+    pub fn new(before: &'p ValidPolicy, after: &'p ValidPolicy, now: SystemTime) -> Result<Self, Diagnostics> {
+        let new = policy::compile_at(after, now)?;
+        let old = policy::compile_for_comparison(before, now)?;
+        Ok(Self {
+            policies: [Side::new(before, old), Side::new(after, new)],
+            now,
+        })
+    }
+
+    /// What differs.
+    ///
+    /// # Errors
+    /// When an engine disagrees with the plan, which is a defect of this program.
+    pub fn plan(&mut self) -> Result<Plan, Diagnostics> {
+        let [before, after] = self.policies.each_ref().map(|side| side.policy);
+        let changes = changes(&mut self.policies, policy::nanos(self.now)).map_err(|what| {
+            let message = format!("the plan and the engine disagree: {what}");
+            let finding =
+                Diagnostic::general(message).help("this is a defect of enforcer: report it with both policies");
+            Diagnostics::new(vec![finding], Arc::clone(&after.sources))
+        })?;
+        Ok(Plan {
+            changes,
+            zones: inventory::zones([before, after]),
+            devices: inventory::devices([before, after]),
+            tables: tables(self.policies[0].tables(), self.policies[1].tables()),
+            flows: None,
+        })
+    }
+
+    /// Takes flows that an enforcer keeps which runs the policy before, and tells what becomes of them. `ports` are its ports, and
+    /// whether each is in monitor mode: when all are, nothing is cut.
+    pub fn sieve(self, ports: &[(String, bool)]) -> Sieve<'p> {
+        Sieve::new(self, ports)
+    }
 }
 
 /// What differs; or an example that an engine decides otherwise.

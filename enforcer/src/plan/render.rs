@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
-use super::{Change, Decided, End, Example, Fate, Inventory, Kind, Plan, Station, Terms};
+use super::{Change, Decided, End, Example, Fate, FlowGroup, Flows, Inventory, Kind, Plan, Station, Terms};
+use crate::flows::{FlowEnd, FlowRecord};
+use crate::words::short;
 
 /// Names of a list that are shown.
 const SHOWN: usize = 8;
+/// Groups of flows that are shown.
+const GROUPS: usize = 50;
 /// Tables fuller than this part of their limit are shown, in per cent.
 const FULL: usize = 50;
 
@@ -47,10 +51,16 @@ impl fmt::Display for Plan {
             let (name, before, after) = (table.name, table.before, table.after);
             writeln!(f, "! table {name} grows from {before} to {after} entries of {limit}")?;
         }
-        if self.is_empty() {
-            return f.write_str("no differences\n");
+        let flows = self.flows.as_ref();
+        if let Some(flows) = flows {
+            f.write_str(&told_flows(flows))?;
         }
-        writeln!(f, "{}", self.counts())
+        let counts = if self.is_empty() {
+            "no differences".to_owned()
+        } else {
+            self.counts()
+        };
+        writeln!(f, "{counts}{}", flows.map_or_else(String::new, flow_counts))
     }
 }
 
@@ -139,6 +149,85 @@ fn told_change(change: &Change, receivers: &[String]) -> String {
     let _ = writeln!(text, "    such as {vlan}, {source} to {destination}, {service}:");
     let _ = writeln!(text, "      {}; then {}", decided(before), decided(after));
     text
+}
+
+/// `- cut: 3 flows of pumps to servers, tcp/443, until now by rule pumps-to-servers; …`.
+fn told_flows(flows: &Flows) -> String {
+    let mut text = String::new();
+    for (sign, word, groups) in [('-', "cut", &flows.cut), ('~', "limited", &flows.limited)] {
+        for group in groups.iter().take(GROUPS) {
+            text.push_str(&told_group(sign, word, group));
+        }
+        if let Some(more) = groups.len().checked_sub(GROUPS).filter(|more| *more > 0) {
+            let _ = writeln!(
+                text,
+                "{sign} {word}: {more} more groups of flows; `--output json` has them all"
+            );
+        }
+    }
+    if !flows.monitoring_ports.is_empty() {
+        let ports = few(&flows.monitoring_ports, ", ");
+        let _ = writeln!(text, "! what comes by ports in monitor mode passes: {ports}");
+    }
+    text
+}
+
+fn told_group(sign: char, word: &str, group: &FlowGroup) -> String {
+    let mut text = String::new();
+    let zone = |zone: &Option<String>| zone.clone().unwrap_or_else(|| "?".to_owned());
+    let (from, to) = (zone(&group.from), zone(&group.to));
+    let s = if group.flows == 1 { "" } else { "s" };
+    let services: Vec<_> = group.services.iter().cloned().collect();
+    let services = few(&services, ", ");
+    let _ = writeln!(
+        text,
+        "{sign} {word}: {} flow{s} of {from} to {to}, {services}",
+        group.flows
+    );
+    let rule = group.rule.as_deref();
+    let rule = rule.map_or_else(String::new, |rule| format!("by {rule} until now, "));
+    let (packets, octets) = (short(group.packets), short(group.octets));
+    let (established, seen) = (group.established, &group.last_seen);
+    let _ = writeln!(
+        text,
+        "    {rule}{established} answered, {packets} frames, {octets} octets, last seen {seen}"
+    );
+    let limit = group
+        .limit
+        .as_ref()
+        .map_or_else(String::new, |limit| format!(", {limit}"));
+    let _ = writeln!(
+        text,
+        "    such as {}: {}{limit}",
+        flow(&group.example),
+        decided(&group.after)
+    );
+    text
+}
+
+/// `pump-icu-01 10.10.110.21:40001 to 10.20.5.10:443`.
+fn flow(flow: &FlowRecord) -> String {
+    let end = |end: &FlowEnd| {
+        let device = end.device.as_ref().map_or_else(String::new, |name| format!("{name} "));
+        let address = match (end.address, end.port) {
+            (Some(address), Some(port)) => std::net::SocketAddr::new(address, port).to_string(),
+            (Some(address), None) => address.to_string(),
+            (None, _) => "?".to_owned(),
+        };
+        format!("{device}{address}")
+    };
+    format!("{} to {}", end(&flow.initiator), end(&flow.responder))
+}
+
+/// `; of 1203 flows: 2 cut, 1 limited`.
+fn flow_counts(flows: &Flows) -> String {
+    let sum = |groups: &[FlowGroup]| groups.iter().map(|group| group.flows).sum::<u64>();
+    let (kept, cut, limited) = (flows.kept, sum(&flows.cut), sum(&flows.limited));
+    let already = match flows.refused_already {
+        0 => String::new(),
+        many => format!(", {many} ended already"),
+    };
+    format!("; of {kept} flows: {cut} cut, {limited} under another limit{already}")
 }
 
 fn services(change: &Change) -> String {

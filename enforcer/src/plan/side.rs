@@ -33,11 +33,20 @@ pub(super) struct Side<'p> {
 
 impl<'p> Side<'p> {
     pub(super) fn new(policy: &'p ValidPolicy, tables: TableSet) -> Self {
+        Self::behind(policy, tables, false)
+    }
+
+    /// The same, where the ports are in monitor mode or not.
+    pub(super) fn behind(policy: &'p ValidPolicy, tables: TableSet, monitor: bool) -> Self {
+        let port = |name: &str, ifindex| PortSetup {
+            monitor,
+            ..PortSetup::new(name, ifindex)
+        };
         let uplink = PortSetup {
             uplink: true,
-            ..PortSetup::new("uplink", UPLINK)
+            ..port("uplink", UPLINK)
         };
-        let ports = [PortSetup::new("stations", STATIONS).entry(0), uplink.entry(1)];
+        let ports = [port("stations", STATIONS).entry(0), uplink.entry(1)];
         let numbered = || tables.names.lans.iter().zip(0..).skip(1);
         let lans = numbered().filter_map(|(name, lan)| Some((name.vlan?, lan))).collect();
         let realm = |lan: u16| policy.realms[usize::from(tables.lans[usize::from(lan)].realm)].as_str();

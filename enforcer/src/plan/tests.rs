@@ -199,3 +199,5 @@ fn multicast_of_a_zone_is_told_when_its_stations_are_not_concerned() {
         "+ allowed: pumps (3 endpoints) to 239.255.255.250/32 of pumps (groups and link-local addresses), udp/3702";
     assert_eq!(told(&of_rules("", rule)), [line]);
 }
+
+mod flows;

@@ -318,6 +318,16 @@ pub(super) fn duration(text: &str) -> Result<Duration, Complaint> {
     })
 }
 
+/// For how long something may be silent: not shorter than a controller can tell.
+pub(super) fn silence(text: &str) -> Result<Duration, Complaint> {
+    let silence = duration(text)?;
+    if silence >= Duration::from_secs(1) {
+        return Ok(silence);
+    }
+    let message = format!("a silence of {text} is too short to be noticed");
+    Err(Complaint::new(message, "write 1s or more"))
+}
+
 /// One entry of a rule's `from` or `to`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Reference {

@@ -7,6 +7,7 @@ mod tests;
 use ipnetwork::IpNetwork;
 
 use super::compile::Usage;
+use super::offers;
 use super::valid::{Action, Rule, SELF, Selector, ServiceMatch, ValidPolicy, Zone};
 use crate::config::Config;
 use crate::diagnostics::{Diagnostic, Lint, quote};
@@ -30,6 +31,7 @@ lints! {
     EXPIRES_SOON "expires-soon" "A rule that expires within two weeks."
     ANY_TO_ANY "any-to-any" "A rule that allows everything from anybody to anybody."
     GATEWAY_IN_ANY "gateway-in-any" "A rule that lets somebody reach the gateway itself, because any includes it."
+    NOT_OFFERED "not-offered" "A rule that permits a service that nobody offers whom it is to."
     UNUSED "unused" "Something that is declared and that nothing names."
     NESTED_SUBNET "nested-subnet" "A subnet inside of another zone's, or of the same zone's."
     LOCK_OUT "lock-out" "Operators cannot reach the gateway."
@@ -43,6 +45,7 @@ pub(super) fn find(policy: &ValidPolicy, usage: &Usage, config: Option<&Config>,
         if rule.expires.is_none_or(|expires| expires > now) {
             found.extend(needless(policy, usage, number));
         }
+        found.extend(not_offered(policy, rule));
         found.extend(wide(rule, usage.toward_gateway.contains(&number)));
     }
     for unused in &policy.unused {
@@ -88,6 +91,16 @@ fn needless(policy: &ValidPolicy, usage: &Usage, number: u32) -> Option<Diagnost
     let finding = Diagnostic::at(at, message).lint(&REDUNDANT);
     let finding = finding.related(other.at, "does the same");
     Some(finding.help("remove it: the other rules cover what it does"))
+}
+
+/// A service that none of the receivers offers, who all say what they do.
+fn not_offered(policy: &ValidPolicy, rule: &Rule) -> Option<Diagnostic> {
+    let service = offers::not_offered(rule, &policy.zones, &policy.devices)?;
+    let receivers = offers::receivers(rule, &policy.zones, &policy.devices);
+    let name = quote(&rule.name);
+    let message = format!("rule {name} allows {service}, which nobody offers whom it is to: {receivers}");
+    let finding = Diagnostic::at(rule.at, message).lint(&NOT_OFFERED);
+    Some(finding.help("remove the service from the rule, or add it to `offers` of the zone, the device or their class"))
 }
 
 fn wide(rule: &Rule, reaches_gateway: bool) -> Option<Diagnostic> {

@@ -34,6 +34,7 @@ pub mod limits;
 pub mod link_scoped;
 mod lints;
 mod names;
+mod offers;
 pub(crate) mod parts;
 pub mod probe;
 mod rates;

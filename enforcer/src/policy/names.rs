@@ -117,6 +117,7 @@ impl<'t> Names<'t> {
         let traits = classes.fill(text.traits, text.class.as_ref());
         Device {
             name: text.name.value.clone(),
+            offers: None,
             zone,
             limits: traits.limits.over(zones[zone].limits),
             least_mss: traits.least_mss.unwrap_or(zones[zone].least_mss),

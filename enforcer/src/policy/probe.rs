@@ -144,6 +144,16 @@ impl Probe {
     }
 }
 
+/// Protocol and port of a service as records of flows have it: `tcp/443`, `icmp/8/0`, `proto/47`.
+pub(crate) fn service_of(text: &str) -> Option<(u8, u16)> {
+    words::expression(text).ok()
+}
+
+/// The tags of a VLAN as records of flows have it: `110`, `2000.110`.
+pub(crate) fn tags_of(text: &str) -> Option<VlanId> {
+    grammar::vlan(text).ok()
+}
+
 /// A hardware address that somebody typed: `Err` says what is wrong, in one line.
 pub fn hardware_address(text: &str) -> Result<[u8; 6], String> {
     hardware(text).map_err(|complaint| complaint.in_one_line())

@@ -8,6 +8,7 @@ use enforcer_common::abi::{
 use ipnetwork::IpNetwork;
 
 use super::valid::{Location, VlanId};
+use crate::silence::Watch;
 
 /// The tables of one policy generation. Every index inside is within the table that it points to.
 ///
@@ -52,6 +53,8 @@ pub struct TableSet {
     pub budgets: Vec<Budget>,
     /// Devices that get their addresses by DHCP, by name.
     pub dynamic: Vec<DynamicDevice>,
+    /// Promises that traffic comes, for the controller to watch.
+    pub watches: Vec<Watch>,
     /// What the numbers mean, for events, metrics and messages.
     pub names: Names,
     /// SHA-256 of the sources: see [`super::ValidPolicy::hash`].

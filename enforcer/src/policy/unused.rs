@@ -44,7 +44,11 @@ pub(super) fn find(file: &PolicyFile) -> Vec<Unused> {
 
 /// A device that is never named still holds its address to its hardware address, or has limits or a role of its own.
 fn has_use_of_its_own(device: &DeviceText) -> bool {
-    device.mac.is_some() || device.dhcp_server || device.class.is_some() || device.traits.says_something()
+    device.mac.is_some()
+        || device.dhcp_server
+        || device.class.is_some()
+        || device.offers.is_some()
+        || device.traits.says_something()
 }
 
 fn names<'t>(named: impl Iterator<Item = &'t Spanned<String>>) -> HashSet<&'t str> {
@@ -68,7 +72,10 @@ fn named_services<'t>(file: &'t PolicyFile, promises: impl Iterator<Item = &'t P
     let deeds = deeds.chain(file.templates.iter().map(|template| &template.deed));
     let lists = deeds
         .map(|deed| &deed.services)
-        .chain(promises.map(|promise| &promise.services));
+        .chain(promises.map(|promise| &promise.services))
+        .chain(file.classes.iter().map(|class| &class.offers))
+        .chain(file.zones.iter().map(|zone| &zone.offers))
+        .chain(file.devices.iter().map(|device| &device.offers));
     let inner = file.services.iter().flat_map(|service| &service.matches);
     let named = lists.flatten().flatten().chain(inner);
     let named = named.filter_map(|service| match &service.value {

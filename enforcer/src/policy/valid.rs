@@ -2,12 +2,13 @@
 //!
 //! It stays close to the language on purpose. The compiler turns it into tables, and test oracles read it naively.
 
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use ipnetwork::IpNetwork;
 
 use super::cases::Case;
 pub use crate::diagnostics::{Location, Sources};
+use crate::words;
 
 /// Number of the built-in zone `unknown`: addresses that no zone declares.
 pub const UNKNOWN: usize = 0;
@@ -166,6 +167,8 @@ pub enum Scope {
 pub struct Zone {
     /// Unique among zones and devices.
     pub name: String,
+    /// What its stations offer; `None` if it does not say.
+    pub offers: Option<Vec<ServiceMatch>>,
     /// Its VLAN; `None` only for the built-in zones.
     pub vlan: Option<VlanId>,
     /// Number of its address space in [`ValidPolicy::realms`].
@@ -203,6 +206,8 @@ pub struct Zone {
 /// A device.
 #[derive(Debug, Clone)]
 pub struct Device {
+    /// What it offers; `None` if nothing says so.
+    pub offers: Option<Vec<ServiceMatch>>,
     /// Unique among zones and devices.
     pub name: String,
     /// Number of its zone; each address resolves to this zone by longest prefix.
@@ -264,6 +269,59 @@ pub enum ServiceMatch {
         /// Last port.
         last: u16,
     },
+}
+
+impl ServiceMatch {
+    /// Whether a packet is of it: `port` is that of the destination; of ICMP, type and code.
+    pub fn covers(self, protocol: u8, port: u16) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Protocol(number) => number == protocol,
+            Self::Ports {
+                protocol: number,
+                first,
+                last,
+            } => number == protocol && (first..=last).contains(&port),
+        }
+    }
+
+    /// Whether a packet can be of both.
+    pub fn meets(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Any, _) | (_, Self::Any) => true,
+            (Self::Protocol(one), Self::Protocol(two) | Self::Ports { protocol: two, .. })
+            | (Self::Ports { protocol: two, .. }, Self::Protocol(one)) => one == two,
+            (
+                Self::Ports {
+                    protocol: one,
+                    first,
+                    last,
+                },
+                Self::Ports {
+                    protocol: two,
+                    first: from,
+                    last: to,
+                },
+            ) => one == two && first <= to && from <= last,
+        }
+    }
+}
+
+/// As a policy would write it.
+impl fmt::Display for ServiceMatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Any => f.write_str("any"),
+            Self::Protocol(protocol) => f.write_str(&words::protocol(protocol)),
+            Self::Ports { protocol, first, last } if words::has_ports(protocol) && first < last => {
+                write!(f, "{}-{last}", words::service(protocol, first))
+            }
+            Self::Ports { protocol, first, last } if last.checked_sub(first) == Some(0xff) && first % 0x100 == 0 => {
+                write!(f, "{}/{}", words::protocol(protocol), first >> 8)
+            }
+            Self::Ports { protocol, first, .. } => f.write_str(&words::service(protocol, first)),
+        }
+    }
 }
 
 /// One side of a rule.
@@ -340,6 +398,8 @@ pub struct Never {
 pub struct MustFlow {
     /// Which ones.
     pub kept: Never,
+    /// For how long they may fail to come while a controller watches; `None` for as long as they like.
+    pub silence: Option<Duration>,
 }
 
 /// Something that is declared and that nothing names.

@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
+use enforcer_common::packet::protocol;
+
 use super::{
     addresses, cases, dynamic,
     file::{ClassText, PolicyFile, PromiseText, ServiceText, Traits, ZoneText},
     lans,
     library::Catalogue,
+    link_scoped,
     names::Names,
-    unused,
+    offers, unused,
     valid::{
-        Class, Guards, Limit, Limits, Mode, MustFlow, Never, OnNoPolicy, Service, ServiceMatch, ValidPolicy, Zone,
+        Class, Guards, Limit, Limits, Mode, MustFlow, Never, OnNoPolicy, Selector, Service, ServiceMatch, ValidPolicy,
+        Zone,
     },
 };
 use crate::diagnostics::{Diagnostic, Sources};
@@ -49,10 +53,17 @@ pub(super) fn validate(
         .devices
         .iter()
         .map(|device| names.device(device, &zones, &classes, findings));
-    let devices: Vec<_> = devices.collect();
+    let mut devices: Vec<_> = devices.collect();
+    offers::settle(&file, &names, &mut zones, &mut devices, findings);
     addresses::check(&file.zones, &zones, &file.devices, &devices, &realms, findings);
     let rules = file.rules.iter().map(|rule| names.rule(rule, &templates, findings));
-    let rules: Vec<_> = rules.collect();
+    let mut rules: Vec<_> = rules.collect();
+    // What others offer may stand in the files that could not be read.
+    if complete {
+        for (rule, text) in rules.iter_mut().zip(&file.rules) {
+            offers::fill(rule, text, &templates, (&zones, &devices), findings);
+        }
+    }
     let never = file.never.iter().map(|text| never(text, &names, findings));
     let never: Vec<_> = never.collect();
     let must_flow = file.must_flow.iter().map(|text| must_flow(text, &names, findings));
@@ -93,6 +104,7 @@ pub(super) fn validate(
 pub(super) fn zones(texts: &[ZoneText], classes: &Catalogue<Traits>, realms: &mut Vec<String>) -> Vec<Zone> {
     let built_in = |name: &str| Zone {
         name: name.to_owned(),
+        offers: None,
         vlan: None,
         realm: 0,
         subnets: Vec::new(),
@@ -119,6 +131,7 @@ pub(super) fn zones(texts: &[ZoneText], classes: &Catalogue<Traits>, realms: &mu
         let traits = classes.fill(text.traits, text.class.as_ref());
         zones.push(Zone {
             name: text.name.value.clone(),
+            offers: None,
             vlan: text.vlan.map(|vlan| vlan.value),
             realm: number,
             subnets: text.subnets.iter().map(|subnet| subnet.value).collect(),
@@ -167,7 +180,41 @@ fn never(text: &PromiseText, names: &Names<'_>, findings: &mut Vec<Diagnostic>) 
 }
 
 fn must_flow(text: &PromiseText, names: &Names<'_>, findings: &mut Vec<Diagnostic>) -> MustFlow {
-    MustFlow {
-        kept: never(text, names, findings),
+    let kept = never(text, names, findings);
+    if let Some(silence) = &text.silence
+        && let Some(what) = flowless(&kept)
+    {
+        let finding = Diagnostic::at(silence.at, format!("nobody can watch for the silence of {what}"));
+        findings.push(finding.help("it forms no flow: leave `silence` out, and alert on `enforcer_rule_hits_total`"));
     }
+    MustFlow {
+        kept,
+        silence: text.silence.as_ref().map(|silence| silence.value),
+    }
+}
+
+/// Something of a promise that the kernel program keeps no flow of.
+fn flowless(promise: &Never) -> Option<&'static str> {
+    let group = |selector: &Selector| match selector {
+        Selector::Prefix(prefix) => link_scoped::range_of(*prefix).is_some_and(|range| !range.unicast),
+        _ => false,
+    };
+    if promise.to.iter().any(group) {
+        return Some("frames to a group");
+    }
+    let echo = |protocol: u8| match protocol {
+        protocol::ICMP => 8 << 8,
+        _ => 128 << 8,
+    };
+    let lone = |service: &ServiceMatch| match *service {
+        ServiceMatch::Ports { protocol, .. } if matches!(protocol, protocol::ICMP | protocol::ICMPV6) => {
+            !service.covers(protocol, echo(protocol))
+        }
+        _ => false,
+    };
+    promise
+        .services
+        .iter()
+        .any(lone)
+        .then_some("ICMP other than echo requests")
 }

@@ -47,6 +47,7 @@ use super::{
     valid::{Action, GuardMode, Guards, Mode, SELF, Scope, UNKNOWN, ValidPolicy, VlanId},
 };
 use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::silence::Watch;
 
 const _: () = assert!(UNKNOWN == UNKNOWN_ZONE as usize && SELF == SELF_ZONE as usize);
 
@@ -127,6 +128,7 @@ fn build<T>(
         (endpoint.source, endpoint.destination) = *pair;
     }
     let tables = TableSet {
+        watches: Watch::all(policy),
         vlans: lans.tables(),
         lans: space.lans,
         trie: space.trie.nodes,

@@ -291,13 +291,25 @@ fn a_never_is_proven_over_every_cell() {
 }
 
 #[test]
-fn what_nothing_acts_upon_is_refused() {
-    let text = format!("{PROMISES}must_flow:\n  it: {{from: pumps, to: pumps, services: udp/5, silence: 2s}}\n");
-    let findings = load_texts([("policy.yaml".into(), text)]).expect_err("nothing watches for silence");
-    assert!(
-        findings.to_string().contains("`silence` is not supported yet"),
-        "{findings}"
-    );
+fn silence_that_nobody_could_notice_is_refused() {
+    let complaint = |body: &str| {
+        let text = format!("{PROMISES}must_flow:\n  it: {{from: pumps, {body}}}\n");
+        load_texts([("policy.yaml".into(), text)]).map_or_else(|findings| findings.to_string(), |_| String::new())
+    };
+    let heard = complaint("to: pumps, services: [udp/5, icmp/echo, icmpv6/echo], silence: 2s");
+    assert_eq!(heard, "");
+    for (body, expected) in [
+        (
+            "to: 239.255.255.250/32, services: udp/3702, silence: 2s",
+            "the silence of frames to a group",
+        ),
+        ("to: pumps, services: icmp/11, silence: 2s", "ICMP other than echo"),
+        ("to: pumps, services: udp/5, silence: 500ms", "too short to be noticed"),
+        ("to: pumps, services: udp/5, silence: 2", "not a length of time"),
+    ] {
+        let found = complaint(body);
+        assert!(found.contains(expected), "{body}: {found}");
+    }
 }
 
 #[test]

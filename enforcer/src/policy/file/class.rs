@@ -1,8 +1,9 @@
 //! `classes:`, and what zones and devices may say like them.
 
+use super::service::{ServiceReference, service_reference};
 use crate::diagnostics::Diagnostic;
 use crate::policy::{
-    fields::{Fields, Known, Spanned, scalar},
+    fields::{Fields, Known, Spanned, list, scalar},
     grammar,
     rates::LimitsText,
     valid::OnNoPolicy,
@@ -11,7 +12,15 @@ use crate::policy::{
 
 const CLASS: Known = Known {
     what: "a class",
-    keys: &["limits", "least_mss", "on_no_policy", "comment", "owner", "ticket"],
+    keys: &[
+        "limits",
+        "least_mss",
+        "on_no_policy",
+        "offers",
+        "comment",
+        "owner",
+        "ticket",
+    ],
     later: &[],
 };
 
@@ -20,6 +29,7 @@ const CLASS: Known = Known {
 pub(in crate::policy) struct ClassText {
     pub(in crate::policy) name: Spanned<String>,
     pub(in crate::policy) traits: Traits,
+    pub(in crate::policy) offers: Option<Vec<Spanned<ServiceReference>>>,
 }
 
 /// What classes, zones and devices may say of their stations, and leave to the next more general one.
@@ -65,7 +75,16 @@ pub(super) fn class(name: Spanned<String>, node: &Node<'_>, findings: &mut Vec<D
     ClassText {
         name,
         traits: Traits::read(&fields, findings),
+        offers: offers(&fields, findings),
     }
+}
+
+/// What stations of a class, a zone or a device offer.
+pub(super) fn offers(
+    fields: &Fields<'_, '_>,
+    findings: &mut Vec<Diagnostic>,
+) -> Option<Vec<Spanned<ServiceReference>>> {
+    Some(list(fields.get("offers")?, service_reference, findings))
 }
 
 /// The class that a zone or device names.

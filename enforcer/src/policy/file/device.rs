@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Traits, class_of};
+use super::{ServiceReference, Traits, class_of, offers};
 use crate::diagnostics::{Diagnostic, Location};
 use crate::policy::{
     fields::{Fields, Known, Spanned, list, scalar},
@@ -21,6 +21,7 @@ const DEVICE: Known = Known {
         "class",
         "limits",
         "least_mss",
+        "offers",
         "comment",
         "owner",
         "ticket",
@@ -38,6 +39,7 @@ pub(in crate::policy) struct DeviceText {
     pub(in crate::policy) dhcp: Option<Location>,
     pub(in crate::policy) class: Option<Spanned<String>>,
     pub(in crate::policy) traits: Traits,
+    pub(in crate::policy) offers: Option<Vec<Spanned<ServiceReference>>>,
 }
 
 pub(super) fn device(name: Spanned<String>, node: &Node<'_>, findings: &mut Vec<Diagnostic>) -> DeviceText {
@@ -61,6 +63,7 @@ pub(super) fn device(name: Spanned<String>, node: &Node<'_>, findings: &mut Vec<
         dhcp,
         class: class_of(&fields, findings),
         traits: Traits::read(&fields, findings),
+        offers: offers(&fields, findings),
         dhcp_server: roles.is_some_and(|roles| roles.iter().any(|role| role.value == Role::DhcpServer)),
     }
 }

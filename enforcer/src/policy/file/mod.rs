@@ -15,8 +15,8 @@ use super::{
     yaml::{Key, Node, Value},
 };
 use crate::diagnostics::{Diagnostic, quote};
-use class::class_of;
 pub(super) use class::{ClassText, Traits};
+use class::{class_of, offers};
 pub(super) use device::DeviceText;
 pub(super) use group::GroupText;
 pub(super) use promise::PromiseText;

@@ -1,9 +1,11 @@
 //! `never:` and `must_flow:`: what the rules as a whole have to keep.
 
+use std::time::Duration;
+
 use super::service::{ServiceReference, service_reference};
 use crate::diagnostics::Diagnostic;
 use crate::policy::{
-    fields::{Fields, Known, Spanned, list},
+    fields::{Fields, Known, Spanned, list, scalar},
     grammar::{self, Reference},
     yaml::Node,
 };
@@ -15,8 +17,8 @@ pub(super) const NEVER: Known = Known {
 };
 pub(super) const MUST_FLOW: Known = Known {
     what: "a `must_flow`",
-    keys: &["from", "to", "services", "comment", "owner", "ticket"],
-    later: &["silence"],
+    keys: &["from", "to", "services", "silence", "comment", "owner", "ticket"],
+    later: &[],
 };
 
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub(in crate::policy) struct PromiseText {
     pub(in crate::policy) to: Vec<Spanned<Reference>>,
     /// `None` for any.
     pub(in crate::policy) services: Option<Vec<Spanned<ServiceReference>>>,
+    /// Of `must_flow` only.
+    pub(in crate::policy) silence: Option<Spanned<Duration>>,
 }
 
 pub(super) fn never(name: Spanned<String>, node: &Node<'_>, findings: &mut Vec<Diagnostic>) -> PromiseText {
@@ -48,10 +52,12 @@ fn read(name: Spanned<String>, fields: &Fields<'_, '_>, findings: &mut Vec<Diagn
     };
     let (from, to) = (side("from", "guests"), side("to", "infusion-pumps"));
     let services = fields.get("services");
+    let silence = fields.get("silence");
     PromiseText {
         name,
         from,
         to,
         services: services.map(|node| list(node, service_reference, findings)),
+        silence: silence.and_then(|node| scalar(node, grammar::silence, findings)),
     }
 }

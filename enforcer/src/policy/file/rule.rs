@@ -71,7 +71,7 @@ impl Deed {
         }
     }
 
-    fn read(fields: &Fields<'_, '_>, complete: bool, findings: &mut Vec<Diagnostic>) -> Self {
+    fn read(fields: &Fields<'_, '_>, complete: bool, is_template: bool, findings: &mut Vec<Diagnostic>) -> Self {
         let get = |key, example, findings: &mut Vec<Diagnostic>| {
             if complete {
                 fields.require(key, example, findings)
@@ -79,7 +79,12 @@ impl Deed {
                 fields.get(key)
             }
         };
-        let services = get("services", "[tcp/443]", findings);
+        // A rule without them permits what its receivers offer, if they say it.
+        let services = if is_template {
+            fields.require("services", "[tcp/443]", findings)
+        } else {
+            fields.get("services")
+        };
         let services = services.map(|node| list(node, service_reference, findings));
         let action = get("action", "allow", findings);
         let action = action.and_then(|node| scalar(node, grammar::action, findings));
@@ -124,7 +129,7 @@ pub(super) fn rule(name: Spanned<String>, node: &Node<'_>, findings: &mut Vec<Di
         to: to.unwrap_or_default(),
         priority: priority.map_or(0, |priority| priority.value),
         expires: expires.map(|time| time.value),
-        deed: Deed::read(&fields, template.is_none(), findings),
+        deed: Deed::read(&fields, template.is_none(), false, findings),
         template: template.and_then(|node| scalar(node, grammar::name, findings)),
     }
 }
@@ -134,7 +139,7 @@ pub(super) fn template(name: Spanned<String>, node: &Node<'_>, findings: &mut Ve
     fields.free_text(findings);
     TemplateText {
         name,
-        deed: Deed::read(&fields, true, findings),
+        deed: Deed::read(&fields, true, true, findings),
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
-use super::{Traits, class_of};
+use super::{ServiceReference, Traits, class_of, offers};
 use crate::diagnostics::Diagnostic;
 use crate::policy::{
     fields::{Fields, Known, Spanned, list, scalar},
@@ -28,6 +28,7 @@ const ZONE: Known = Known {
         "class",
         "limits",
         "least_mss",
+        "offers",
         "on_no_policy",
         "comment",
         "owner",
@@ -55,6 +56,7 @@ pub(in crate::policy) struct ZoneText {
     pub(in crate::policy) strict_tcp: bool,
     pub(in crate::policy) class: Option<Spanned<String>>,
     pub(in crate::policy) traits: Traits,
+    pub(in crate::policy) offers: Option<Vec<Spanned<ServiceReference>>>,
 }
 
 /// The guards that a zone sets.
@@ -99,6 +101,7 @@ pub(super) fn zone(name: Spanned<String>, node: &Node<'_>, findings: &mut Vec<Di
         strict_tcp: strict_tcp.is_some_and(|strict| strict.value),
         class: class_of(&fields, findings),
         traits: Traits::read(&fields, findings),
+        offers: offers(&fields, findings),
     }
 }
 

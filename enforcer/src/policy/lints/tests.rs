@@ -282,3 +282,63 @@ fn the_reference_names_every_lint() {
         assert!(reference.contains(&row), "docs/policy.md lacks {row}");
     }
 }
+
+const ARCHIVE: &str = "
+classes:
+  archive: {offers: [dicom, icmp/echo]}
+services:
+  dicom: [tcp/104, tcp/11112]
+zones:
+  a: {vlan: 1, subnets: 10.1.0.0/16}
+  b: {vlan: 2, subnets: 10.2.0.0/16, class: archive}
+devices:
+  b-1: {zone: b, address: 10.2.0.21, offers: tcp/443}
+rules:
+";
+
+#[test]
+fn a_service_that_nobody_offers_is_told() {
+    let found = |rule: &str| lints(&format!("{ARCHIVE}  it: {{from: a, {rule}, action: allow}}\n"), None);
+    for rule in [
+        "to: b, services: dicom",
+        "to: b, services: tcp/443",
+        "to: b-1, services: tcp",
+        "to: [b, 10.2.0.0/24], services: tcp/23",
+        "to: a, services: tcp/23",
+    ] {
+        assert_eq!(found(rule), [], "{rule}");
+    }
+    for rule in [
+        "to: b, services: [dicom, tcp/23]",
+        "to: b-1, services: dicom",
+        "to: b, services: icmpv6",
+    ] {
+        assert_eq!(found(rule), one("not-offered", "it"), "{rule}");
+    }
+}
+
+#[test]
+fn a_rule_without_services_permits_what_its_receivers_offer() {
+    let load = |rule: &str| {
+        let text = format!("{ARCHIVE}  it: {{from: a, {rule}, action: allow}}\n");
+        load_texts([("policy.yaml".into(), text)])
+    };
+    let services = |rule: &str| {
+        let policy = load(rule).unwrap_or_else(|findings| panic!("{findings}"));
+        let services = policy.rules[0].services.iter();
+        services.map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(services("to: b"), ["icmp/8", "tcp/104", "tcp/11112"]);
+    assert_eq!(services("to: b-1"), ["tcp/443"]);
+    assert_eq!(services("to: b, services: tcp/1"), ["tcp/1"]);
+    assert_eq!(services("to: b-1, template: ntp"), ["udp/123"]);
+    for (rule, expected) in [
+        ("to: a", "a rule needs `services`"),
+        ("to: [a, b]", "a rule needs `services`"),
+        ("to: any", "a rule needs `services`"),
+        ("to: [b, b-1]", "offers different ones"),
+    ] {
+        let complaint = load(rule).expect_err(rule).to_string();
+        assert!(complaint.contains(expected), "{rule}: {complaint}");
+    }
+}

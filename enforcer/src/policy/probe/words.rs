@@ -80,7 +80,7 @@ impl Words {
 /// Protocol and port of a service that is one: `tcp/443`, `icmp/echo`, `gre`, or the name of such a service.
 pub(super) fn service(text: &str, policy: &ValidPolicy) -> Result<(u8, u16), Complaint> {
     if services::is_expression(text) {
-        return single(services::expression(text)?, text);
+        return expression(text);
     }
     let Some(service) = policy.services.iter().find(|service| service.name == text) else {
         let names = policy.services.iter().map(|service| service.name.as_str());
@@ -95,6 +95,11 @@ pub(super) fn service(text: &str, policy: &ValidPolicy) -> Result<(u8, u16), Com
     }
     let message = format!("{} is more than one service, and a frame has one", quote(text));
     Err(Complaint::new(message, "write one of them, such as tcp/443"))
+}
+
+/// The same of a service that is written out.
+pub(super) fn expression(text: &str) -> Result<(u8, u16), Complaint> {
+    single(services::expression(text)?, text)
 }
 
 fn single(service: ServiceMatch, text: &str) -> Result<(u8, u16), Complaint> {
