@@ -197,7 +197,13 @@ fn a_missing_bpffs_is_mounted() -> Result<()> {
 #[test]
 fn every_metric_is_documented_and_every_documented_metric_exists() -> Result<()> {
     let gateway = Gateway::new()?;
+    // A promise that is watched, so that its metrics are there.
+    let watched = "must_flow:\n  alarms: {from: pumps, to: servers, services: tcp/443, silence: 1s}\n";
+    gateway.write_policy(&format!("{GOOD}{watched}"))?;
     let enforcer = gateway.start(&["trunk0"])?;
+    eventually("the promise is watched", || {
+        Ok(enforcer.get("/metrics")?.body.contains("enforcer_must_flow_silent{"))
+    })?;
     // So that a drop is counted.
     let switch = gateway.namespace.enter(|| PacketSocket::open("switch0"))?;
     switch.send(&[0xff; 64])?;
