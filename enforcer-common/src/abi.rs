@@ -42,7 +42,7 @@ pub use reports::*;
 pub use settings::*;
 
 /// The version of this interface, part of the names under which maps and links are pinned.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// An address of either family: IPv6 as four words, most significant first; IPv4 as `[0, 0, 0, address]`.
 /// The family stands beside it wherever both can occur.
@@ -84,7 +84,7 @@ macro_rules! layout {
 }
 
 layout! {
-    Settings: 72 = 8 4 4 4 4 4 4 4 4 32;
+    Settings: 120 = 8 4 4 4 4 4 4 4 4 32 48;
     Port: 528 = 4 2 2 2 2 4 512;
     PeerSource: 8 = 4 4;
     VlanTable: 8192 = 8192;
@@ -101,8 +101,8 @@ layout! {
     FlowKey: 44 = 16 16 4 2 2 2 1 1;
     FragmentKey: 44 = 16 16 4 4 2 1 1;
     FragmentRecord: 32 = 8 4 4 2 2 2 1 1 4 4;
-    Rate: 16 = 8 8;
-    Budget: 56 = 16 16 16 4 4;
+    Rate: 24 = 8 8 8;
+    Budget: 80 = 24 24 24 4 4;
     BucketKey: 48 = 16 16 8 8;
     Counter: 16 = 8 8;
     BindingKey: 20 = 16 2 1 1;
@@ -110,10 +110,14 @@ layout! {
     DhcpMessage: 1048 = 8 4 4 4 4 1024;
     Event: 96 = 8 4 4 4 4 4 4 16 16 2 2 2 2 2 2 6 6 1 1 1 1 1 1 2;
     Name: 64 = 64;
-    Meta: 48 = 4 4 8 32;
+    Meta: 56 = 4 4 8 32 8;
 }
 
 const _: () = assert!(size_of::<Bucket>() == 40, "Bucket changed its size");
+const _: () = assert!(
+    size_of::<BucketSet>() == 4 * (8 + 40),
+    "BucketSet changed its size, or has hidden padding"
+);
 const _: () = assert!(size_of::<Flow>() == 64, "Flow changed its size");
 const _: () = assert!(
     16 + 16 + 8 + 8 + 4 + 4 + 1 + 1 + 1 + 1 + 4 == size_of::<Flow>(),

@@ -121,7 +121,7 @@ impl<'a, T: Tables> Spending<'a, T> {
         };
         Account {
             budget: Some(budget),
-            bucket: self.tables.bucket(&key()),
+            bucket: self.tables.bucket(&key(), self.now),
         }
     }
 

@@ -121,6 +121,16 @@ impl Bucket {
         }
     }
 
+    /// When its counts stand for nothing any more: at the end of the window after theirs. 0 without counts.
+    #[inline(always)]
+    pub(crate) fn counts_end(&self) -> u64 {
+        let [even, odd] = &self.active;
+        if even.get() | odd.get() == 0 {
+            return 0;
+        }
+        (self.window.get() + 1) << WINDOW_BITS
+    }
+
     /// Begins a new window. The count of the one before stays; of several CPUs one does it.
     #[inline(always)]
     fn turn(&self, now: u64) {

@@ -7,9 +7,14 @@
     clippy::inline_always,
     reason = "one BPF function: a call would spill what the verifier has proven about packet pointers"
 )]
-#![cfg_attr(target_arch = "bpf", feature(core_intrinsics), allow(internal_features))]
+#![cfg_attr(
+    target_arch = "bpf",
+    feature(asm_experimental_arch, core_intrinsics),
+    allow(internal_features)
+)]
 
 pub mod abi;
+pub mod buckets;
 pub mod budget;
 pub mod classify;
 pub mod concurrency;

@@ -17,21 +17,46 @@ const RACING: u64 = 16;
 pub struct Charge {
     /// The cost of this one; 0: no limit.
     pub cost: u64,
-    /// The most that one can cost under the same limit.
-    pub most: u64,
     /// How early one may come.
     pub tolerance: u64,
+    /// How far ahead of now only another rate leaves the bucket.
+    pub longest: u64,
 }
 
 impl Rate {
+    /// Of packets or flows.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_units(cost: u64, tolerance: u64) -> Self {
+        Self::whose_most_costs(cost, tolerance, cost)
+    }
+
+    /// Of octets; `cost` is that of 1024.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_octets(cost: u64, tolerance: u64) -> Self {
+        // 65,536 octets.
+        Self::whose_most_costs(cost, tolerance, cost << 6)
+    }
+
+    /// With the most that one frame or flow can cost.
+    #[inline(always)]
+    const fn whose_most_costs(cost: u64, tolerance: u64, most: u64) -> Self {
+        Self {
+            cost,
+            tolerance,
+            longest: 2 * tolerance + (RACING + 1) * most + LEFTOVER,
+        }
+    }
+
     /// One unit: a packet, a flow.
     #[inline(always)]
     #[must_use]
     pub const fn one(self) -> Charge {
         Charge {
             cost: self.cost,
-            most: self.cost,
             tolerance: self.tolerance,
+            longest: self.longest,
         }
     }
 
@@ -48,8 +73,8 @@ impl Rate {
         };
         Charge {
             cost,
-            most: self.cost << 6,
             tolerance: self.tolerance,
+            longest: self.longest,
         }
     }
 }
@@ -90,8 +115,7 @@ pub fn take(bucket: &Shared<u64>, rate: Rate, now: u64) -> bool {
 /// When the next unit is due: not before now, and not so late that only another rate can have left the bucket so.
 #[inline(always)]
 const fn start(arrival: u64, charge: Charge, now: u64) -> u64 {
-    let longest = now + 2 * charge.tolerance + (RACING + 1) * charge.most + LEFTOVER;
-    if arrival < now || arrival > longest {
+    if arrival < now || arrival > now + charge.longest {
         now
     } else {
         arrival
@@ -112,10 +136,7 @@ mod tests {
 
     #[test]
     fn an_offer_under_the_rate_passes_whole() {
-        let limit = Rate {
-            cost: 1_000_000,
-            tolerance: 0,
-        };
+        let limit = Rate::of_units(1_000_000, 0);
         assert_eq!(passed(limit, 2_000_000, 1_000), 1_000);
         assert_eq!(passed(limit, 1_000_000, 1_000), 1_000);
     }
@@ -123,10 +144,7 @@ mod tests {
     /// Pitfall 15: fractional tokens thrown away let 550 pass of 1100 offered against 1000.
     #[test]
     fn an_offer_over_the_rate_passes_at_the_rate() {
-        let limit = Rate {
-            cost: 1_000_000,
-            tolerance: 9_000_000,
-        };
+        let limit = Rate::of_units(1_000_000, 9_000_000);
         for tenths in [11, 15, 20, 50, 100] {
             let gap = 10_000_000 / tenths;
             let offered = 10_000_000_000 / gap;
@@ -142,10 +160,7 @@ mod tests {
     #[test]
     fn a_coarse_clock_keeps_the_rate() {
         const TICK: u64 = 10_000_000;
-        let rate = Rate {
-            cost: 1_000_000,
-            tolerance: 0,
-        };
+        let rate = Rate::of_units(1_000_000, 0);
         for tenths in [5, 10, 20, 100] {
             let bucket = Shared::new(0);
             let gap = 10_000_000 / tenths;
@@ -167,21 +182,11 @@ mod tests {
 
     #[test]
     fn a_bucket_left_by_a_slower_rate_does_not_block() {
-        let slow = Rate {
-            cost: 60_000_000_000,
-            tolerance: 600_000_000_000,
-        };
+        let slow = Rate::of_units(60_000_000_000, 600_000_000_000);
         let bucket = Shared::new(0);
         let now = 1_000_000_000_000;
         (0..10).for_each(|_| charge(&bucket, slow.one(), now));
-        assert!(take(
-            &bucket,
-            Rate {
-                cost: 1_000_000,
-                tolerance: 0
-            },
-            now
-        ));
+        assert!(take(&bucket, Rate::of_units(1_000_000, 0), now));
     }
 
     /// Several CPUs admit a unit in the same moment, and the others' is owed. Four of them left a slow limit so far ahead that it
@@ -189,10 +194,7 @@ mod tests {
     #[test]
     fn what_cpus_admit_in_the_same_moment_is_owed() {
         const HOUR: u64 = 3_600_000_000_000;
-        let hourly = Rate {
-            cost: HOUR,
-            tolerance: 0,
-        };
+        let hourly = Rate::of_units(HOUR, 0);
         let bucket = Shared::new(0);
         let now = 1_000_000_000_000;
         let admitted = (0..RACING).filter(|_| admits(&bucket, hourly.one(), 0, now)).count() as u64;
@@ -207,10 +209,7 @@ mod tests {
     #[test]
     fn octets_cost_by_the_kibioctet() {
         // One megabit a second is 8.192 ms for 1024 octets.
-        let rate = Rate {
-            cost: 8_192_000,
-            tolerance: 0,
-        };
+        let rate = Rate::of_octets(8_192_000, 0);
         assert_eq!(rate.octets(1024).cost, 8_192_001);
         assert_eq!(rate.octets(64).cost, 512_001);
         assert_eq!(Rate::default().octets(64).cost, 0);
@@ -220,10 +219,7 @@ mod tests {
     #[test]
     fn small_frames_wait_for_a_large_one_under_a_slow_limit() {
         // Eight kilobits a second: a second for 1000 octets, and a burst of one full frame.
-        let rate = Rate {
-            cost: 1_024_000_000,
-            tolerance: 0,
-        };
+        let rate = Rate::of_octets(1_024_000_000, 0);
         let bucket = Shared::new(0);
         let now = 1_000_000_000_000;
         charge(&bucket, rate.octets(9_018), now);
@@ -236,10 +232,7 @@ mod tests {
     /// Pitfall 15: a refill of 16 bits wrapped after 33 seconds without traffic.
     #[test]
     fn idle_time_earns_one_burst() {
-        let limit = Rate {
-            cost: 1_000_000,
-            tolerance: 4_000_000,
-        };
+        let limit = Rate::of_units(1_000_000, 4_000_000);
         let bucket = Shared::new(0);
         for pause in [0, 33_000_000_000, 3_600_000_000_000_u64] {
             let now = 1_000_000_000_000 + pause;

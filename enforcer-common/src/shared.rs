@@ -66,6 +66,22 @@ impl Shared<u32> {
     }
 }
 
+/// The same value, in a register of its own: the compiler forgets where it came from, and with that, what it could do
+/// instead. (A copy to itself; an empty line would be two line numbers for one instruction, which the kernel refuses.)
+#[inline(always)]
+#[must_use]
+pub fn opaque(value: u64) -> u64 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut value = value;
+        // SAFETY: a copy of a register to itself.
+        unsafe { core::arch::asm!("{0} = {0}", inout(reg) value, options(pure, nomem, nostack, preserves_flags)) };
+        value
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    value
+}
+
 #[cfg(target_arch = "bpf")]
 use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd};
 

@@ -98,7 +98,7 @@ pub trait Tables {
     fn budget(&self, index: u32) -> Option<&Budget>;
     /// The bucket with this key, a full one if there was none. `None` when it cannot be entered: that is counted
     /// there, and limits nothing.
-    fn bucket(&self, key: &BucketKey) -> Option<Self::BucketRef>;
+    fn bucket(&self, key: &BucketKey, now: u64) -> Option<Self::BucketRef>;
 
     /// Charges a permitted frame: [`budget::spend`](crate::budget::spend) on these tables, which an implementation may
     /// put into a function of its own.

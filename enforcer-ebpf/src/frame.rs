@@ -6,6 +6,8 @@ use enforcer_common::frame::Frame;
 use enforcer_common::options::announced_mss;
 use enforcer_common::packet::Packet;
 use enforcer_common::parse::parse;
+#[cfg(target_arch = "bpf")]
+use enforcer_common::shared::opaque;
 use enforcer_common::verdict::DropReason;
 
 use crate::maps;
@@ -92,13 +94,12 @@ extern "C" fn enforcer_mss(ctx: *mut xdp_md) -> i32 {
 #[cfg(target_arch = "bpf")]
 #[inline(always)]
 fn settled(at: u32) -> u64 {
-    let mut at = u64::from(at);
-    if !core::intrinsics::is_val_statically_known(at) {
-        // SAFETY: a copy of a register to itself (an empty line would be two line numbers for one instruction, which the
-        // kernel refuses): the compiler forgets where the value came from.
-        unsafe { core::arch::asm!("{0} = {0}", inout(reg) at, options(pure, nomem, nostack, preserves_flags)) };
+    let at = u64::from(at);
+    if core::intrinsics::is_val_statically_known(at) {
+        at
+    } else {
+        opaque(at)
     }
-    at
 }
 
 /// For the host's compiler, which only reads this for clippy.

@@ -9,8 +9,8 @@ use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use enforcer_common::abi::{
-    self, Access, Binding, BindingKey, Bucket, BucketKey, Budget, CellBlock, Counter, DirectTable, EVENT_BUCKETS,
-    Endpoint, Flow, FlowKey, FragmentKey, FragmentRecord, Host, Lan, Meta, Name, PeerSource, Port, ProfileBlock, Rule,
+    self, Access, Binding, BindingKey, BucketSet, Budget, CellBlock, Counter, DirectTable, EVENT_BUCKETS, Endpoint,
+    Flow, FlowKey, FragmentKey, FragmentRecord, Host, Lan, Meta, Name, PeerSource, Port, ProfileBlock, Rule,
     ServiceBlock, Settings, Stat, StateTable, TrieNode, VlanTable, Zone,
 };
 use enforcer_common::options::Walk;
@@ -27,11 +27,12 @@ pub(crate) static SETTINGS: Settings = Settings {
     port_mask: 0,
     row_blocks: 0,
     accesses: 0,
-    reserved: 0,
+    bucket_mask: 0,
     column_blocks: 0,
     flags: 0,
     event_interval: 0,
     idle_seconds: [0; 8],
+    bucket_secret: [0; 12],
 };
 
 /// A table that is the one entry of its map, so that its address is a constant and a look-up is an addition, where one in
@@ -143,7 +144,7 @@ pub(crate) static HALF_OPEN: LruHashMap<FlowKey, Flow> = LruHashMap::with_max_en
 #[map]
 pub(crate) static FRAGMENTS: LruHashMap<FragmentKey, FragmentRecord> = LruHashMap::with_max_entries(4096, 0);
 #[map]
-pub(crate) static BUCKETS: LruHashMap<BucketKey, Bucket> = LruHashMap::with_max_entries(4096, 0);
+pub(crate) static BUCKETS: Array<BucketSet> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static BINDINGS: HashMap<BindingKey, Binding> = HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
 #[map]

@@ -89,14 +89,7 @@ fn is_within_limit(decision: &Decision, now: u64) -> bool {
     let Some(bucket) = maps::EVENT_LIMITS.get((hash >> 16) % EVENT_BUCKETS) else {
         return false;
     };
-    let allowed = ratelimit::take(
-        bucket,
-        Rate {
-            cost: interval,
-            tolerance: interval * (EVENT_BURST - 1),
-        },
-        now,
-    );
+    let allowed = ratelimit::take(bucket, Rate::of_units(interval, interval * (EVENT_BURST - 1)), now);
     if !allowed {
         count(Stat::EventSuppressed);
     }

@@ -1,18 +1,18 @@
 //! The engine's [`Tables`] on kernel maps.
 
-use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 use aya_ebpf::maps::LruHashMap;
 use enforcer_common::abi::{
     Access, Address, Binding, BindingKey, Bucket, BucketKey, Budget, CellBlock, Endpoint, Flow, FlowKey, FlowState,
     FragmentKey, FragmentRecord, Host, Lan, Port, ProfileBlock, Rule, ServiceBlock, StateTable, TrieNode, VlanTable,
-    table_counter,
+    WAYS, table_counter,
 };
+use enforcer_common::buckets::{self, Before};
 use enforcer_common::budget::{self, Charge};
 use enforcer_common::classify;
 use enforcer_common::concurrency::Activity;
 use enforcer_common::packet::Packet;
-use enforcer_common::shared::Shared;
+use enforcer_common::shared::opaque;
 use enforcer_common::tables::{FlowTable, Tables};
 
 use enforcer_common::verdict::DropReason;
@@ -60,14 +60,33 @@ extern "C" fn enforcer_spend(rule: u32, source: u32, destination: u32, lan: u32,
     budget::spend(&KernelTables, &scratch.packet, charge, now()) as u32
 }
 
-/// What a bucket begins with. A constant of the program: on the stack it would take room.
-static NEW_BUCKET: Bucket = Bucket {
-    packets: Shared::new(0),
-    octets: Shared::new(0),
-    flows: Shared::new(0),
-    window: Shared::new(0),
-    active: [Shared::new(0), Shared::new(0)],
-};
+/// Makes the bucket with this mark in the set with this number; returns its slot, or [`WAYS`] when it could not be made.
+///
+/// A global function, likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn enforcer_claim(number: u32, mark: u64, now: u64) -> u32 {
+    let claimed = maps::BUCKETS.get(number).and_then(|set| buckets::claim(set, mark, now));
+    let Some((way, before)) = claimed else {
+        entered(StateTable::Buckets, Err(BUSY));
+        return WAYS as u32;
+    };
+    entered(StateTable::Buckets, Ok(()));
+    if matches!(before, Before::Past) {
+        count_table(StateTable::Buckets, table_counter::REMOVED);
+    }
+    way as u32
+}
+
+/// A word of the secret of the hash of buckets.
+#[inline(always)]
+fn bucket_secret(word: usize) -> u32 {
+    let secret = (&raw const maps::SETTINGS.bucket_secret)
+        .cast::<u32>()
+        .wrapping_add(word);
+    // SAFETY: `buckets::mark` asks for twelve words, as many as there are; volatile, because the loader replaces them.
+    unsafe { secret.read_volatile() }
+}
 
 /// A function of its own, so that its key takes no stack of the others.
 #[inline(never)]
@@ -120,6 +139,8 @@ fn entered(table: StateTable, outcome: Result<(), i32>) {
 
 /// `-EEXIST`.
 const EXISTS: i32 = -17;
+/// `-EBUSY`.
+const BUSY: i32 = -16;
 
 impl Tables for KernelTables {
     type FlowRef = &'static Flow;
@@ -262,18 +283,20 @@ impl Tables for KernelTables {
         Some(maps::budget(index))
     }
     #[inline(always)]
-    fn bucket(&self, key: &BucketKey) -> Option<&'static Bucket> {
-        if let Some(bucket) = maps::BUCKETS.get_ptr(key) {
-            // SAFETY: as for `flow`.
-            return Some(unsafe { &*bucket });
-        }
-        // Another CPU may be faster: its bucket is as good.
-        entered(
-            StateTable::Buckets,
-            maps::BUCKETS.insert(key, &NEW_BUCKET, u64::from(BPF_NOEXIST)),
-        );
-        // SAFETY: as for `flow`.
-        maps::BUCKETS.get_ptr(key).map(|bucket| unsafe { &*bucket })
+    fn bucket(&self, key: &BucketKey, now: u64) -> Option<&'static Bucket> {
+        let mark = buckets::mark(key, bucket_secret);
+        let number = buckets::set_number(mark, setting!(bucket_mask));
+        let set = maps::BUCKETS.get(number)?;
+        let way = match buckets::find(set, mark) {
+            Some(way) => way,
+            None => match enforcer_claim(number, mark, now) as usize {
+                way if way < WAYS => way,
+                _ => return None,
+            },
+        };
+        // The compiler knows that it is a slot's number; the verifier is shown.
+        let way = opaque(way as u64) as usize & (WAYS - 1);
+        Some(&set.slots[way].bucket)
     }
     #[inline(always)]
     fn spend(&self, _packet: &Packet, charge: Charge, _now: u64) -> DropReason {

@@ -260,7 +260,7 @@ impl Tables for Engine {
     fn budget(&self, index: u32) -> Option<&Budget> {
         self.tables.budgets.get(index as usize)
     }
-    fn bucket(&self, key: &BucketKey) -> Option<Rc<Bucket>> {
+    fn bucket(&self, key: &BucketKey, _now: u64) -> Option<Rc<Bucket>> {
         Some(Rc::clone(self.buckets.borrow_mut().entry(*key).or_default()))
     }
     fn spend(&self, packet: &Packet, charge: Charge, now: u64) -> DropReason {

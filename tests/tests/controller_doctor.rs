@@ -69,14 +69,14 @@ fn what_is_wrong_with_ports_and_pins_is_told_with_its_cure() -> Result<()> {
 
     gateway.tool(
         "mkdir",
-        &["-p", "/sys/fs/bpf/enforcer/v2/links", "/sys/fs/bpf/enforcer/v3/maps"],
+        &["-p", "/sys/fs/bpf/enforcer/v2/links", "/sys/fs/bpf/enforcer/v4/maps"],
     )?;
     let pins = found(&gateway, "pins /sys/fs/bpf/enforcer/v2")?;
     assert!(
         has(&pins, "warning", "another version", "rm -r /sys/fs/bpf/enforcer/v2"),
         "{pins:?}"
     );
-    assert!(found(&gateway, "pins /sys/fs/bpf/enforcer/v3")?.is_empty());
+    assert!(found(&gateway, "pins /sys/fs/bpf/enforcer/v4")?.is_empty());
 
     let _enforcer = Enforcer::start(&gateway.namespace, &config)?;
     let port = found(&gateway, "port trunk0")?;

@@ -110,7 +110,7 @@ fn flows_are_told_with_names_and_counts() -> Result<()> {
 
 /// A map of flows as the controller has pinned it.
 fn pinned_flows(gateway: &Gateway) -> Result<HashMap<MapData, FlowKey, [u64; 8]>> {
-    let open = || MapData::from_pin("/sys/fs/bpf/enforcer/v3/maps/FLOWS");
+    let open = || MapData::from_pin("/sys/fs/bpf/enforcer/v4/maps/FLOWS");
     Ok(Map::LruHashMap(gateway.namespace.enter(open)?).try_into()?)
 }
 

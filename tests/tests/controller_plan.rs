@@ -137,7 +137,7 @@ fn a_hundred_thousand_flows_are_all_judged() -> Result<()> {
     switch.send(&to_server(40_001, 443, SYN))?;
     switch.send(&to_pump(40_001, SYN | ACK))?;
     switch.send(&to_server(40_001, 443, ACK))?;
-    let open = || MapData::from_pin("/sys/fs/bpf/enforcer/v3/maps/FLOWS");
+    let open = || MapData::from_pin("/sys/fs/bpf/enforcer/v4/maps/FLOWS");
     let mut table: HashMap<_, FlowKey, [u64; 8]> = Map::LruHashMap(gateway.namespace.enter(open)?).try_into()?;
     eventually("a flow is established", || Ok(table.keys().count() == 1))?;
     let real = table.keys().next().context("a flow")??;

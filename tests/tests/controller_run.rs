@@ -181,7 +181,7 @@ fn a_missing_bpffs_is_mounted() -> Result<()> {
     let pinned = || {
         gateway
             .namespace
-            .enter(|| Path::new("/run/pins/enforcer/v3/links/trunk0").exists())
+            .enter(|| Path::new("/run/pins/enforcer/v4/links/trunk0").exists())
     };
     assert!(pinned());
     drop(enforcer);

@@ -6,8 +6,9 @@ use anyhow::{Context as _, Result};
 use aya::maps::{Map, MapData, PerCpuArray, PerCpuValues};
 use enforcer_common::abi::{StateTable, TABLE_COUNTERS, table_counter};
 use enforcer_tests::lab::{Enforcer, PacketSocket};
-use gateway::ward::{ACK, SYN, to_pump, to_server, ward};
-use gateway::{Gateway, eventually};
+use enforcer_tests::packet::packet;
+use gateway::ward::{ACK, SERVER, SYN, to_pump, to_server, ward};
+use gateway::{GOOD, Gateway, eventually};
 
 /// A gateway whose tables of flows have room for so many.
 fn small(gateway: &Gateway, flows: u32) -> Result<Enforcer<'_>> {
@@ -61,7 +62,7 @@ fn a_table_that_is_full_makes_room_and_tells_its_pressure_and_whom_it_gave_up() 
 
 /// A failure of the table of half-open flows, as the kernel program counts it.
 fn fail(gateway: &Gateway, errno: i32, times: u64) -> Result<()> {
-    let open = || MapData::from_pin("/sys/fs/bpf/enforcer/v3/maps/TABLE_COUNTERS");
+    let open = || MapData::from_pin("/sys/fs/bpf/enforcer/v4/maps/TABLE_COUNTERS");
     let map = gateway.namespace.enter(open).context("the pinned counters")?;
     let mut counters: PerCpuArray<MapData, u64> = Map::PerCpuArray(map).try_into()?;
     let index = StateTable::HalfOpen as u32 * TABLE_COUNTERS + table_counter::FAILED + errno.unsigned_abs();
@@ -87,5 +88,69 @@ fn an_insertion_that_fails_is_told_with_its_errno() -> Result<()> {
         (failures("EBUSY")?, failures("ENOMEM")?, failures("EPERM")?),
         (3 * cpus, 0, cpus)
     );
+    Ok(())
+}
+
+/// A ward whose pumps may each send two frames an hour.
+fn limited_ward() -> Result<(Gateway, PacketSocket)> {
+    let (gateway, switch) = ward()?;
+    let limited = "action: allow, limit: {packets: 2/h, burst: 2, scope: source}}";
+    gateway.write_policy(&GOOD.replace("action: allow}", limited))?;
+    Ok((gateway, switch))
+}
+
+/// What a limit counts by is found again, by a secret that is chosen once for the pinned tables.
+#[test]
+fn a_reload_and_a_restart_give_no_limit_back() -> Result<()> {
+    let (gateway, switch) = limited_ward()?;
+    let start = || gateway.start(&["trunk0"]);
+    let refused = |enforcer: &Enforcer<'_>, frames: u64| -> Result<()> {
+        switch.send(&to_server(1, 443, SYN))?;
+        eventually("the limit is used up", || Ok(enforcer.drops("rule-limit")? == frames))
+    };
+    let enforcer = start()?;
+    for frames in 1..=2 {
+        switch.send(&to_server(1, 443, SYN))?;
+        permitted(&enforcer, frames)?;
+    }
+    refused(&enforcer, 1)?;
+    enforcer.reload()?;
+    refused(&enforcer, 2)?;
+    enforcer.kill()?;
+    let enforcer = start()?;
+    refused(&enforcer, 3)?;
+    let of = |metric: &str| enforcer.count(metric, &[("table", "buckets")]);
+    assert_eq!(
+        (of("enforcer_table_inserted_total")?, of("enforcer_table_entries")?),
+        (1, 1)
+    );
+    Ok(())
+}
+
+#[test]
+fn a_full_table_of_buckets_gives_up_some_and_tells_how_many() -> Result<()> {
+    const PUMPS: u64 = 200;
+    let (gateway, switch) = limited_ward()?;
+    let mut config = gateway.config(&["trunk0"]);
+    // Rounded up to 16.
+    config.settings = "tables.buckets = 13".into();
+    let enforcer = Enforcer::start(&gateway.namespace, &config)?;
+    for pump in 1..=PUMPS {
+        let source = format!("10.10.110.{pump}");
+        let frame = packet().vlan(110).ip(&source, SERVER).tcp(1, 443, SYN).build();
+        switch.send(&frame.bytes)?;
+        if pump % 50 == 0 {
+            permitted(&enforcer, pump)?;
+        }
+    }
+    let of = |metric: &str| enforcer.count(metric, &[("table", "buckets")]);
+    eventually("what was given up is told", || {
+        Ok(of("enforcer_table_evicted_total")? == PUMPS - 16)
+    })?;
+    let told = (
+        of("enforcer_table_inserted_total")?,
+        of("enforcer_table_removed_total")?,
+    );
+    assert_eq!((told, of("enforcer_table_entries")?), ((PUMPS, 0), 16));
     Ok(())
 }

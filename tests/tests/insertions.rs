@@ -67,7 +67,7 @@ impl Tables for Failing {
         fn remove_flow(&self, table: FlowTable, key: &FlowKey) -> ();
         fn tick_nanos(&self) -> u64;
         fn budget(&self, index: u32) -> Option<&Budget>;
-        fn bucket(&self, key: &BucketKey) -> Option<Rc<Bucket>>;
+        fn bucket(&self, key: &BucketKey, now: u64) -> Option<Rc<Bucket>>;
         fn fragment(&self, key: &FragmentKey) -> Option<Box<FragmentRecord>>;
         fn insert_fragment(&self, key: &FragmentKey, record: &FragmentRecord) -> ();
     }

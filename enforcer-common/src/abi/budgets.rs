@@ -11,6 +11,8 @@ pub struct Rate {
     pub cost: u64,
     /// Nanoseconds that the bucket may run ahead: `(burst - 1) * cost`.
     pub tolerance: u64,
+    /// Nanoseconds ahead that only a bucket of another rate can be. Made by [`Rate::of_units`] and [`Rate::of_octets`].
+    pub longest: u64,
 }
 
 /// Limits that count together: a frame that exceeds one is charged to none.
@@ -80,4 +82,33 @@ pub struct Bucket {
     pub window: Shared<u64>,
     /// Flows with a frame in that window, and in the one before it: even windows first.
     pub active: [Shared<u32>; 2],
+}
+
+/// Whose bucket it is, in short: a hash of its [`BucketKey`], as [`buckets::mark`](crate::buckets::mark) makes it.
+pub mod mark {
+    /// Of a slot that is free. What an array map begins with.
+    pub const FREE: u64 = 0;
+    /// Set in that of a bucket, and not in that of a slot where a CPU is making one.
+    pub const KEYED: u64 = 1 << 63;
+}
+
+/// Room for a bucket.
+#[repr(C)]
+#[derive(Clone, Debug, Default)]
+pub struct Slot {
+    /// Whose bucket it is, or one of [`mark`].
+    pub mark: Shared<u64>,
+    /// The bucket.
+    pub bucket: Bucket,
+}
+
+/// Slots of a set, a power of two.
+pub const WAYS: usize = 4;
+
+/// The slots that a bucket may be in. [`buckets`](crate::buckets) explains the table.
+#[repr(C)]
+#[derive(Clone, Debug, Default)]
+pub struct BucketSet {
+    /// In no order.
+    pub slots: [Slot; WAYS],
 }

@@ -159,4 +159,7 @@ pub struct Meta {
     pub attached_at: u64,
     /// SHA-256 of the policy that it was compiled from.
     pub policy_hash: [u8; 32],
+    /// What [`Settings::bucket_secret`](super::Settings::bucket_secret) is made of; 0 before it is chosen. As long as the
+    /// buckets are there, it stays: under another, none of them would be found again.
+    pub bucket_seed: u64,
 }

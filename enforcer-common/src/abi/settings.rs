@@ -18,12 +18,14 @@ pub struct Settings {
     pub flags: u32,
     /// Entries of `accesses`: management access to the gateway itself.
     pub accesses: u32,
-    /// Padding.
-    pub reserved: u32,
+    /// The table of buckets has `bucket_mask + 1` sets, a power of two.
+    pub bucket_mask: u32,
     /// Nanoseconds between two events of one (reason, source zone, destination zone), in the long run; 0 for none at all.
     pub event_interval: u32,
     /// Idle seconds after which a flow is forgotten, by [`FlowState`](super::FlowState).
     pub idle_seconds: [u32; 8],
+    /// The secret of [`buckets::mark`](crate::buckets::mark), the same for all generations that share the buckets.
+    pub bucket_secret: [u32; 12],
 }
 
 /// Stands, with the code of a [`DirectTable`], in the instructions of the object that put a mask over an index into that

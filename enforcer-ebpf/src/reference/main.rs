@@ -1,7 +1,7 @@
 //! Programs to compare the enforcer's cost with, and such that make traffic: `cargo xtask bench` loads them, a gateway never does.
 #![no_std]
 #![no_main]
-#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch, core_intrinsics))]
+#![cfg_attr(target_arch = "bpf", feature(core_intrinsics))]
 #![allow(
     internal_features,
     reason = "`is_val_statically_known`, where a constant offset may stay one"

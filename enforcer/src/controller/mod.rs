@@ -393,12 +393,13 @@ fn note_number(generation: &Generation) -> Result<(), Error> {
 
 /// Notes in the kernel what is in force.
 fn write_meta(running: &Running, now: SystemTime) -> Result<(), Error> {
+    let writing = |error| Error::aya("writing META", &error);
     let mut map: Array<MapData, Meta> = typed(running.generation.map("META")?, "META")?;
     let meta = Meta {
         generation: running.generation.number(),
-        reserved: 0,
         attached_at: unix(now),
         policy_hash: running.policy.tables.policy_hash,
+        ..map.get(&0, 0).map_err(writing)?
     };
-    map.set(0, meta, 0).map_err(|error| Error::aya("writing META", &error))
+    map.set(0, meta, 0).map_err(writing)
 }

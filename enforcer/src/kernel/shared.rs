@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use aya::maps::MapInfo;
-use enforcer_common::abi::{REASONS, Stat};
+use enforcer_common::abi::{REASONS, Stat, WAYS};
 use enforcer_common::verdict::Verdict;
 
 use super::error::Error;
@@ -17,7 +17,8 @@ pub struct Sizes {
     pub half_open: u32,
     /// Packets in parts whose first fragment is remembered.
     pub fragments: u32,
-    /// Limits that are being kept: one for each address, pair, rule or VLAN that has sent lately and has one.
+    /// Limits that are being kept: one for each address, pair, rule or VLAN that has sent lately and has one. The table has
+    /// room for so many rounded up to a power of two, four at least.
     pub buckets: u32,
     /// Addresses that devices got by DHCP.
     pub bindings: u32,
@@ -70,13 +71,23 @@ const DHCP_RING_BYTES: u32 = 1 << 18;
 pub const VERDICTS: u32 = Verdict::ALL.len() as u32;
 
 impl Sizes {
+    /// Sets of the table of buckets, a power of two.
+    pub(super) const fn bucket_sets(&self) -> u32 {
+        self.buckets.div_ceil(WAYS as u32).next_power_of_two()
+    }
+
+    /// Buckets that the table has room for.
+    pub const fn bucket_slots(&self) -> u32 {
+        self.bucket_sets() * WAYS as u32
+    }
+
     /// Name and entries of each shared map. `EVENT_LIMITS` has the size that the object gives it.
     pub(super) fn entries(&self) -> [(&'static str, Option<u32>); 20] {
         [
             ("FLOWS", Some(self.flows)),
             ("HALF_OPEN", Some(self.half_open)),
             ("FRAGMENTS", Some(self.fragments)),
-            ("BUCKETS", Some(self.buckets)),
+            ("BUCKETS", Some(self.bucket_sets())),
             ("BINDINGS", Some(self.bindings)),
             ("TABLE_COUNTERS", None),
             ("PORT_COUNTERS", Some(self.port_slots * VERDICTS)),

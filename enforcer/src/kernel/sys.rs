@@ -2,7 +2,7 @@
 //!
 //! - `link_create`: aya falls back to a netlink attachment on `EINVAL`, which cannot be pinned.
 //! - `link_info`: aya's `LinkInfo` has no interface index, and a link whose device was deleted only shows there.
-//! - `count_entries`, `update_batch`, `read_batch`: many entries in one call.
+//! - `count_entries`, `count_buckets`, `update_batch`, `read_batch`: many entries in one call.
 #![allow(
     clippy::cast_sign_loss,
     reason = "bpf(2) takes descriptors, which are never negative here, as unsigned words"
@@ -18,7 +18,7 @@ use std::path::Path;
 
 use aya::Pod;
 use aya_obj::generated::{BPF_F_REPLACE, bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_link_type};
-use enforcer_common::abi::{Flow, FlowKey};
+use enforcer_common::abi::{BucketSet, Flow, FlowKey};
 
 /// What the kernel says of an XDP link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -265,7 +265,23 @@ pub fn walk_flows(map: BorrowedFd<'_>, mut visit: impl FnMut(&FlowKey, &Flow) ->
     })
 }
 
-/// Walks over a hash map in calls of [`WALK`] entries, which the kernel writes to `keys` and `values`: addresses of room for
+/// The number of buckets in their table, which is an array of sets.
+pub fn count_buckets(map: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut numbers = vec![0_u32; WALK];
+    let mut sets = vec![BucketSet::default(); WALK];
+    let (numbers_at, sets_at) = (numbers.as_mut_ptr(), sets.as_mut_ptr());
+    let mut total = 0;
+    walk(map, numbers_at as u64, sets_at as u64, |count| {
+        for number in 0..count.min(WALK) {
+            // SAFETY: as in `walk_flows`; any bits are a set.
+            total += unsafe { &*sets_at.add(number) }.used();
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(total)
+}
+
+/// Walks over a map in calls of [`WALK`] entries, which the kernel writes to `keys` and `values`: addresses of room for
 /// so many. `visit` is told how many there are each time.
 fn walk(
     map: BorrowedFd<'_>,

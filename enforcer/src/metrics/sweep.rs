@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use aya::maps::MapData;
 use enforcer_common::abi::{
-    Binding, BindingKey, Bucket, BucketKey, Flow, FlowKey, FragmentKey, FragmentRecord, StateTable, table_counter,
+    Binding, BindingKey, Flow, FlowKey, FragmentKey, FragmentRecord, StateTable, table_counter,
 };
 
 use super::tables::{count, failures};
-use crate::kernel::sys::count_entries;
+use crate::kernel::sys::{count_buckets, count_entries};
 use crate::state::{Counters, State, TableCount, TableUse};
 
 /// Between two sweeps, at least.
@@ -63,7 +63,7 @@ fn entries(number: usize, map: &MapData) -> Option<u64> {
     match number {
         0 | 1 => count_entries::<FlowKey, Flow>(map),
         2 => count_entries::<FragmentKey, FragmentRecord>(map),
-        3 => count_entries::<BucketKey, Bucket>(map),
+        3 => count_buckets(map),
         _ => count_entries::<BindingKey, Binding>(map),
     }
     .ok()

@@ -21,7 +21,7 @@ fn capacities(sizes: &Sizes) -> [u32; 5] {
         sizes.flows,
         sizes.half_open,
         sizes.fragments,
-        sizes.buckets,
+        sizes.bucket_slots(),
         sizes.bindings,
     ]
 }

@@ -1,6 +1,7 @@
 //! One policy in the kernel: a program instance and its tables.
 
 mod naming;
+mod seed;
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
@@ -10,6 +11,7 @@ use aya::maps::MapData;
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use enforcer_common::abi::{self, Access, FlowState, Settings, settings_flags};
+use enforcer_common::buckets;
 
 use super::direct::{self, fill_direct};
 use super::error::{Error, errno};
@@ -87,7 +89,7 @@ impl<'a> LoadOptions<'a> {
         }
     }
 
-    fn settings(&self, port_mask: u32) -> Result<Settings, Error> {
+    fn settings(&self, port_mask: u32, bucket_seed: u64) -> Result<Settings, Error> {
         Ok(Settings {
             tick_nanos: TickClock::measure(self.object)?.tick_nanos,
             generation: self.number,
@@ -95,10 +97,11 @@ impl<'a> LoadOptions<'a> {
             row_blocks: self.tables.row_blocks,
             column_blocks: self.tables.column_blocks,
             accesses: self.accesses.len() as u32,
-            reserved: 0,
+            bucket_mask: self.sizes.bucket_sets() - 1,
             flags: self.flags,
             event_interval: event_interval(self.event_rate),
             idle_seconds: self.idle_seconds,
+            bucket_secret: buckets::secret(bucket_seed),
         })
     }
 
@@ -161,7 +164,8 @@ impl Generation {
         }
         let unslotted: Vec<_> = options.ports.iter().map(|port| port.entry(0)).collect();
         let ports = ports::table(&unslotted)?.len();
-        let settings = options.settings(ports as u32 - 1)?;
+        let seed = seed::of(&options.shared)?;
+        let settings = options.settings(ports as u32 - 1, seed)?;
         let mut ebpf = open(options, &settings, ports)?;
         verify(&mut ebpf)?;
         let mut generation = Self {
@@ -169,6 +173,7 @@ impl Generation {
             settings,
             slots: SlotNames::default(),
         };
+        seed::keep(&generation, seed)?;
         generation.assign_slots(options)?;
         generation.fill_tables(options)?;
         if options.ports.iter().any(|port| port.peer.is_some()) {

@@ -49,19 +49,16 @@ fn budget(limit: &Limit) -> Budget {
 /// A pace of frames or flows: `(burst - 1) * cost` ahead, so that the last of a burst still starts in time.
 fn units(pace: Pace) -> Rate {
     let cost = nanos(1, pace);
-    Rate {
-        cost,
-        tolerance: (pace.burst - 1).saturating_mul(cost),
-    }
+    Rate::of_units(cost, (pace.burst - 1).saturating_mul(cost))
 }
 
 /// A pace of bits. A frame passes when the bucket is ahead by no more than the tolerance, and then runs ahead by its own
 /// length: what is left of the burst beside one full frame.
 fn octets(pace: Pace) -> Rate {
-    Rate {
-        cost: nanos(KIBIOCTET_BITS, pace),
-        tolerance: nanos(pace.burst.saturating_sub(FULL_FRAME_BITS), pace),
-    }
+    Rate::of_octets(
+        nanos(KIBIOCTET_BITS, pace),
+        nanos(pace.burst.saturating_sub(FULL_FRAME_BITS), pace),
+    )
 }
 
 /// The time that so many units take, in nanoseconds, rounded to the nearest.
@@ -84,7 +81,7 @@ mod tests {
     #[test]
     fn frames_from_one_an_hour_to_the_fastest() {
         let rate = |units, seconds, burst| {
-            let Rate { cost, tolerance } = super::units(pace(units, seconds, burst));
+            let Rate { cost, tolerance, .. } = super::units(pace(units, seconds, burst));
             (cost, tolerance)
         };
         assert_eq!(rate(1, 3600, 1), (HOUR, 0));
@@ -97,7 +94,7 @@ mod tests {
     #[test]
     fn bits_from_one_a_second_to_ten_gigabits() {
         let rate = |units, seconds, burst| {
-            let Rate { cost, tolerance } = octets(pace(units, seconds, burst));
+            let Rate { cost, tolerance, .. } = octets(pace(units, seconds, burst));
             (cost, tolerance)
         };
         assert_eq!(rate(1, 1, FULL_FRAME_BITS), (8_192_000_000_000, 0));
