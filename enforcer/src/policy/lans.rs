@@ -92,7 +92,11 @@ fn stricter(a: Option<Pace>, b: Option<Pace>) -> Option<Pace> {
 /// them no station would get an address, while one without an advertised router still has its other routes.
 fn defaulted(text: &ZoneText, dhcp_servers: bool) -> Guards {
     let guards = &text.guards;
-    let dhcp = if dhcp_servers { GuardMode::Enforce } else { GuardMode::Off };
+    let dhcp = if dhcp_servers {
+        GuardMode::Enforce
+    } else {
+        GuardMode::Off
+    };
     Guards {
         source: guards.source.unwrap_or(GuardMode::Enforce),
         arp: guards.arp.unwrap_or(GuardMode::Enforce),
