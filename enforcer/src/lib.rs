@@ -13,6 +13,7 @@ pub mod diagnostics;
 pub mod doctor;
 pub mod engine;
 pub mod events;
+mod files;
 pub mod flows;
 pub mod http;
 pub mod kernel;

@@ -9,9 +9,13 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::book::{Book, Held};
+use crate::files::read_small;
 
 /// The version of the file.
 const VERSION: u32 = 1;
+
+/// No file that this program writes is as large, in MiB: 65,536 devices of a few hundred octets.
+const MEBIBYTES: u64 = 64;
 
 #[derive(Serialize, Deserialize)]
 struct File {
@@ -87,7 +91,7 @@ pub fn save(path: &Path, book: &Book, now: Moment) -> io::Result<()> {
 /// # Errors
 /// What is wrong with the file.
 pub fn load(path: &Path, now: Moment) -> Result<Vec<(String, Held)>, String> {
-    let octets = match fs::read(path) {
+    let octets = match read_small(path, MEBIBYTES) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         octets => octets.map_err(|error| error.to_string())?,
     };
@@ -121,6 +125,16 @@ mod tests {
             address: [10, 0, 0, last].into(),
             expires,
         }
+    }
+
+    #[test]
+    fn a_pipe_is_refused_and_not_waited_for() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("bindings.json");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).unwrap();
+        assert_eq!(load(&path, NOW).unwrap_err(), "not a regular file");
+        let error = crate::learn::Store::load(&path, 8).unwrap_err();
+        assert_eq!(error.to_string(), "not a regular file");
     }
 
     #[test]

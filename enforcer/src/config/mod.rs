@@ -11,7 +11,7 @@ mod tables;
 mod tests;
 mod timeouts;
 
-use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,8 +19,12 @@ use std::sync::Arc;
 use enforcer_common::abi::Access;
 
 use crate::diagnostics::{Diagnostic, Diagnostics, Sources};
+use crate::files::read_small;
 use crate::kernel::{Sizes, VlanSet};
 use crate::policy::valid::OnNoPolicy;
+
+/// No configuration is as large, in MiB.
+const MEBIBYTES: u64 = 1;
 
 /// The settings of one enforcer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,7 +118,8 @@ pub struct PortConfig {
 
 /// Reads and checks a configuration file. Relative paths in it start at its folder.
 pub fn load(path: &Path) -> Result<Config, Diagnostics> {
-    match fs::read_to_string(path) {
+    let text = read_small(path, MEBIBYTES).and_then(|octets| String::from_utf8(octets).map_err(io::Error::other));
+    match text {
         Ok(text) => parse(path, text),
         Err(error) => {
             let finding = Diagnostic::general(format!("cannot read {}: {error}", path.display()))

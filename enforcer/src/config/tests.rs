@@ -195,6 +195,12 @@ fn a_configuration_without_ports_or_with_bad_text_is_refused() {
 }
 
 #[test]
+fn what_is_no_file_is_refused_at_once() {
+    let error = load(Path::new("/dev/zero")).unwrap_err().to_string();
+    assert!(error.contains("cannot read /dev/zero: not a regular file"), "{error}");
+}
+
+#[test]
 fn a_missing_file_says_what_to_do() {
     let error = load(Path::new("/nonexistent/enforcer.toml")).unwrap_err();
     assert!(error.to_string().contains("--config"), "{error}");

@@ -2,8 +2,7 @@
 
 use std::{
     collections::HashSet,
-    fs::{self, File},
-    io::{self, Read},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -11,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::limits;
 use crate::diagnostics::{Diagnostic, Location, Sources, quote};
+use crate::files::read_at_most;
 
 /// The texts of a policy.
 #[derive(Default)]
@@ -131,15 +131,8 @@ fn wanted(path: &Path) -> bool {
 }
 
 fn contents(path: &Path, room: &mut u64) -> io::Result<Vec<u8>> {
-    // Asked before opening: opening a pipe would wait for its writer.
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
     let limit = limits::FILE_BYTES.min(*room);
-    let mut bytes = Vec::new();
-    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
-    let length = bytes.len() as u64;
-    if length > limit {
+    let Some(bytes) = read_at_most(path, limit)? else {
         let (what, limit) = if limit < limits::FILE_BYTES {
             ("all policy files together are", limits::TOTAL_BYTES)
         } else {
@@ -147,8 +140,8 @@ fn contents(path: &Path, room: &mut u64) -> io::Result<Vec<u8>> {
         };
         let limit = limit >> 20;
         return Err(io::Error::other(format!("{what} larger than the limit of {limit} MiB")));
-    }
-    *room -= length;
+    };
+    *room -= bytes.len() as u64;
     Ok(bytes)
 }
 

@@ -88,16 +88,21 @@ fn stricter(a: Option<Pace>, b: Option<Pace>) -> Option<Pace> {
     Some(if hourly(one) <= hourly(other) { one } else { other })
 }
 
-/// The guards of a zone: those without a word of it are on, as far as the policy says whom to trust.
+/// The guards of a zone: those without a word of it are on. That of DHCP alone waits for servers to be declared: without
+/// them no station would get an address, while one without an advertised router still has its other routes.
 fn defaulted(text: &ZoneText, dhcp_servers: bool) -> Guards {
-    let on_with = |declared| if declared { GuardMode::Enforce } else { GuardMode::Off };
     let guards = &text.guards;
+    let dhcp = if dhcp_servers {
+        GuardMode::Enforce
+    } else {
+        GuardMode::Off
+    };
     Guards {
         source: guards.source.unwrap_or(GuardMode::Enforce),
         arp: guards.arp.unwrap_or(GuardMode::Enforce),
         neighbour: guards.neighbour.unwrap_or(GuardMode::Enforce),
-        dhcp: guards.dhcp.unwrap_or(on_with(dhcp_servers)),
-        router: guards.router.unwrap_or(on_with(!text.routers.is_empty())),
+        dhcp: guards.dhcp.unwrap_or(dhcp),
+        router: guards.router.unwrap_or(GuardMode::Enforce),
     }
 }
 
@@ -126,5 +131,26 @@ fn check_tags(texts: &[ZoneText], zones: &[Zone], findings: &mut Vec<Diagnostic>
                     .help("an outer tag leads either to a zone or to inner tags"),
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::load_texts;
+
+    /// The guard of routers of a zone with these keys.
+    fn router_guard(keys: &str) -> GuardMode {
+        let text = format!("zones: {{a: {{vlan: 10, subnets: [10.0.0.0/24], mode: enforce{keys}}}}}\n");
+        let policy = load_texts([("policy.yaml".into(), text)]).unwrap_or_else(|findings| panic!("{findings}"));
+        let zone = policy.zones.iter().find(|zone| zone.name == "a").unwrap();
+        zone.guards.router
+    }
+
+    #[test]
+    fn a_zone_that_declares_no_routers_has_none() {
+        assert_eq!(router_guard(""), GuardMode::Enforce);
+        assert_eq!(router_guard(", routers: \"02:00:00:00:00:99\""), GuardMode::Enforce);
+        assert_eq!(router_guard(", guards: {router: off}"), GuardMode::Off);
     }
 }

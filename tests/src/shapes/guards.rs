@@ -197,9 +197,9 @@ fn routers() -> Vec<Case> {
             rogue(Stage::Link),
         ),
         case(
-            "a VLAN that declares none",
+            "a VLAN that declares no router has none",
             advertise(205, SOURCE_MAC).build(),
-            passes_at(Stage::Link),
+            rogue(Stage::Link),
         ),
         case(
             "a redirect of somebody else",

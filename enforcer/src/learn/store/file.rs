@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{Key, Mark, Observation, Refusal, Refused, Store};
+use crate::files::read_at_most;
 use crate::words::hexadecimal;
 
 /// The version of the file.
@@ -116,11 +117,8 @@ impl Store {
     /// When it cannot be read, [`io::ErrorKind::InvalidData`] when it is no store of this version.
     pub fn load(path: &Path, limit: usize) -> io::Result<Loaded> {
         let wrong = |message: String| io::Error::new(io::ErrorKind::InvalidData, message);
-        let length = fs::metadata(path)?.len();
-        if length > LARGEST {
-            return Err(wrong(format!("it has {length} octets, more than any such file")));
-        }
-        let octets = fs::read(path)?;
+        let too_large = || wrong(format!("it has more than {LARGEST} octets, as no such file has"));
+        let octets = read_at_most(path, LARGEST)?.ok_or_else(too_large)?;
         let mut lines = octets.split(|octet| *octet == b'\n');
         let header: Header = lines
             .next()
