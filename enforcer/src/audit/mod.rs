@@ -24,7 +24,7 @@ use std::time::Instant;
 
 use allowance::Allowance;
 pub use entry::{Deed, Entry, Outcome, What};
-pub use reading::{Reading, read};
+pub use reading::{Reading, read, settled};
 pub use who::Who;
 
 /// The file that is written to.
