@@ -211,7 +211,7 @@ impl Trail {
         let path = self.folder.join(CURRENT);
         let is_new = inner.size == 0;
         if is_new {
-            fs::create_dir_all(&self.folder)?;
+            crate::private::folder(&self.folder)?;
         }
         let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
         let ended = if inner.open_end { "\n" } else { "" };
