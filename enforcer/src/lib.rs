@@ -23,6 +23,7 @@ pub mod object;
 pub mod offline;
 pub mod plan;
 pub mod policy;
+mod private;
 pub mod revisions;
 pub mod silence;
 pub mod state;

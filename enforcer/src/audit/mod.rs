@@ -24,7 +24,7 @@ use std::time::Instant;
 
 use allowance::Allowance;
 pub use entry::{Deed, Entry, Outcome, What};
-pub use reading::{Reading, read};
+pub use reading::{Reading, read, settled};
 pub use who::Who;
 
 /// The file that is written to.
@@ -211,7 +211,7 @@ impl Trail {
         let path = self.folder.join(CURRENT);
         let is_new = inner.size == 0;
         if is_new {
-            fs::create_dir_all(&self.folder)?;
+            crate::private::folder(&self.folder)?;
         }
         let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
         let ended = if inner.open_end { "\n" } else { "" };

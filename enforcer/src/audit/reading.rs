@@ -3,6 +3,8 @@
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
@@ -11,6 +13,11 @@ use crate::words::hexadecimal;
 
 /// Octets of a file that are read: far more than it is written to.
 const READ: u64 = 16 << 20;
+
+/// How often all is read again before a finding is told.
+const AGAIN: usize = 5;
+/// How long a change may take between two files that it writes.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// What stands in the trail.
 #[derive(Debug)]
@@ -34,6 +41,24 @@ pub struct Reading {
     has_begun: bool,
     /// The last change so far, if it is known.
     change: Option<u64>,
+}
+
+/// Reads until nothing is wrong, and leaves only findings that stay: who reads while the controller makes a change finds
+/// its files at different moments.
+///
+/// # Errors
+/// Those of `read`.
+pub fn settled(mut read: impl FnMut() -> io::Result<Reading>) -> io::Result<Reading> {
+    let mut reading = read()?;
+    for _ in 0..AGAIN {
+        if reading.findings.is_empty() {
+            break;
+        }
+        thread::sleep(PAUSE);
+        let before = std::mem::replace(&mut reading, read()?);
+        reading.findings.retain(|finding| before.findings.contains(finding));
+    }
+    Ok(reading)
 }
 
 /// Reads the trail of a state directory. None at all is an empty one.

@@ -204,3 +204,26 @@ fn what_finds_no_room_waits() {
     let reading = read(folder.path()).unwrap();
     assert_eq!((reading.lines, reading.findings.len()), (2, 0));
 }
+
+/// The store has the next change, and the trail not yet: as at every change, for a moment.
+#[test]
+fn a_change_under_way_is_no_finding_and_what_stays_is_one() {
+    let folder = written();
+    let trail = trail(&folder);
+    let mut reads = 0;
+    let settled_at = |last: u64, written_behind: bool, reads: &mut usize| {
+        let reading = settled(|| {
+            *reads += 1;
+            let mut reading = read(folder.path())?;
+            reading.compare(Some(&deed(last)));
+            if written_behind && *reads == 2 {
+                trail.done(deed(last));
+            }
+            Ok(reading)
+        });
+        reading.unwrap().findings
+    };
+    assert_eq!(settled_at(4, true, &mut reads), Vec::<String>::new());
+    assert_eq!(reads, 3, "not longer than needed");
+    assert_eq!(settled_at(5, false, &mut reads).len(), 1);
+}

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::book::{Book, Held};
 use crate::files::read_small;
+use crate::private;
 
 /// The version of the file.
 const VERSION: u32 = 1;
@@ -78,7 +79,7 @@ pub fn save(path: &Path, book: &Book, now: Moment) -> io::Result<()> {
         bindings: bindings.collect(),
     };
     let aside = path.with_extension("new");
-    let mut writer = fs::File::create(&aside)?;
+    let mut writer = private::file(&aside)?;
     writer.write_all(&serde_json::to_vec_pretty(&file)?)?;
     writer.sync_all()?;
     fs::rename(&aside, path)?;
@@ -146,6 +147,8 @@ mod tests {
         book.put("b", held(2, u64::MAX));
         book.put("c", held(3, NOW.ticks + 60 * SECOND));
         save(&path, &book, NOW).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600, "it says who has which address");
         // Two minutes later, on a tick clock that began anew.
         let later = Moment {
             ticks: 7 * SECOND,

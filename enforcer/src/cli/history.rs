@@ -68,12 +68,17 @@ impl History {
         {
             return Err(error.into());
         }
-        let pointer = store.pointer();
-        let mut trail = audit::read(&config.state_directory).map_err(|error| {
+        let mut pointer = Pointer::default();
+        let trail = audit::settled(|| {
+            pointer = store.pointer();
+            let mut trail = audit::read(&config.state_directory)?;
+            trail.compare(pointer.last.as_ref());
+            Ok(trail)
+        });
+        let trail = trail.map_err(|error| {
             let folder = config.state_directory.display();
             Exit::environment(format!("reading the audit trail in {folder}: {error}"))
         })?;
-        trail.compare(pointer.last.as_ref());
         let in_force = match control::call(&config.runtime_directory, Verb::Status) {
             Ok(status) => status["revision"].as_u64().map(|number| number as u32),
             Err(CallError::Absent(_)) => {

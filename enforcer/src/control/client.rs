@@ -28,6 +28,11 @@ pub enum CallError {
     /// It takes connections, and does not answer.
     #[error("{0}: the enforcer does not answer; enforcement goes on. Its log may say why: journalctl -u enforcer")]
     Silent(String),
+    /// It took the request, and is gone.
+    #[error(
+        "{0}: the controller ended before it answered. Whether a change that was asked for is in force is not known: `enforcer history` tells"
+    )]
+    Ended(String),
     /// The controller refused, or failed.
     #[error("{0}")]
     Refused(String),
@@ -92,6 +97,9 @@ fn explain(name: &str, error: io::Error) -> CallError {
     match error.kind() {
         // What a socket says whose time is over.
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => CallError::Silent(path),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+            CallError::Ended(path)
+        }
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => CallError::Absent(path),
         io::ErrorKind::PermissionDenied => CallError::Permission(path),
         _ => CallError::Broken { path, error },
@@ -123,6 +131,9 @@ fn converse(path: &Path, request: Verb) -> io::Result<(Value, BufReader<UnixStre
     let mut answer = String::new();
     let mut reader = BufReader::new(stream);
     (&mut reader).take(ANSWER_BYTES).read_line(&mut answer)?;
+    if !answer.ends_with('\n') && (answer.len() as u64) < ANSWER_BYTES {
+        return Err(io::ErrorKind::ConnectionAborted.into());
+    }
     let answer = serde_json::from_str(&answer);
     let answer = answer.map_err(|error| io::Error::other(format!("an answer that is none: {error}")))?;
     Ok((answer, reader))

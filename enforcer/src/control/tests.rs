@@ -131,3 +131,21 @@ async fn what_a_dead_controller_left_is_replaced_and_absence_is_said() {
     assert!(matches!(error, CallError::Absent(_)), "{error}");
     assert!(bind(folder.path()).is_ok());
 }
+
+#[tokio::test]
+async fn a_controller_that_ends_before_it_answers_leaves_no_riddle() {
+    for part in ["", "{\"ok\": tr"] {
+        let folder = TempDir::new().unwrap();
+        let listener = std::os::unix::net::UnixListener::bind(socket_path(folder.path())).unwrap();
+        let dies = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 4096];
+            assert!(stream.read(&mut request).unwrap() > 0);
+            stream.write_all(part.as_bytes()).unwrap();
+        });
+        let error = change(&folder, Order::Confirm { revision: 2 }).await.unwrap_err();
+        dies.join().unwrap();
+        assert!(matches!(error, CallError::Ended(_)), "{error}");
+        assert!(error.to_string().contains("`enforcer history` tells"), "{error}");
+    }
+}

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::error::Error;
 use super::ethtool;
 use super::netdev::{self, NetDevice};
+use crate::private;
 
 /// Features of a card that strip tags on receipt.
 const RECEIVE: [&str; 2] = ["rx-vlan-hw-parse", "rx-vlan-stag-hw-parse"];
@@ -54,7 +55,7 @@ struct Interface {
 impl Offloads {
     /// Reads what an earlier run remembered in the state directory, which is made if missing.
     pub fn open(state_directory: &Path) -> Result<Self, Error> {
-        fs::create_dir_all(state_directory).map_err(|error| {
+        private::folder(state_directory).map_err(|error| {
             Error::system(
                 format!("making the state directory {}", state_directory.display()),
                 error,
@@ -168,7 +169,7 @@ impl Offloads {
     fn save(&self) -> Result<(), Error> {
         let aside = self.path.with_extension("new");
         let write = || -> io::Result<()> {
-            let mut file = fs::File::create(&aside)?;
+            let mut file = private::file(&aside)?;
             file.write_all(&serde_json::to_vec_pretty(&self.saved)?)?;
             file.sync_all()?;
             fs::rename(&aside, &self.path)
@@ -226,6 +227,8 @@ mod tests {
         let mut offloads = Offloads::open(folder.path()).unwrap();
         offloads.remember(&device("eth0", 7), &["rx-vlan-hw-parse"]).unwrap();
         offloads.remember(&device("eth0", 8), &[]).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&offloads.path).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
         assert_eq!(
             offloads.saved.interfaces["eth0"],
             Interface {

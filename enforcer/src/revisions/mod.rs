@@ -2,7 +2,8 @@
 //!
 //! A revision is a file of its own, `revisions/NUMBER.revision` in the state directory; `revisions/pointer` says which is in
 //! force. Each is written under another name, synced, and renamed, so that a kill or a power cut leaves the old state or the
-//! new one; a full disk leaves the old one. What is damaged is skipped, and told.
+//! new one; a full disk leaves the old one. What is damaged is skipped, and told; of the pointer, which alone knows what waits to
+//! be confirmed and what is held, there is a copy.
 
 mod pointer;
 mod record;
@@ -23,6 +24,8 @@ pub const KEPT: usize = 50;
 const UNFINISHED: &str = ".unfinished";
 const ENDING: &str = ".revision";
 const POINTER: &str = "pointer";
+/// Read where the pointer cannot be. A kill may leave it one step behind.
+const COPY: &str = "pointer.copy";
 
 /// Why a revision cannot be kept or had.
 #[derive(Debug, thiserror::Error)]
@@ -78,9 +81,11 @@ impl Store {
                 let _ = fs::remove_file(entry.path());
             }
         }
-        let newest = self.pointer().newest;
-        let never = self.numbers().into_iter().filter(|number| *number > newest);
-        never.for_each(|number| self.remove(number));
+        // The copy may be a step behind, and what it does not know of may have been in force.
+        if let Ok(pointer) = self.read_pointer(POINTER) {
+            let never = self.numbers().into_iter().filter(|number| *number > pointer.newest);
+            never.for_each(|number| self.remove(number));
+        }
         Ok(())
     }
 
@@ -139,25 +144,38 @@ impl Store {
         read.find_map(Result::ok)
     }
 
-    /// Which revision is in force. Without a pointer that can be read, the newest one.
+    /// Which revision is in force. Without a pointer that can be read, what its copy says; without that one too, the newest revision.
     pub fn pointer(&self) -> Pointer {
-        let newest = || {
-            let newest = self.numbers().first().copied().unwrap_or(0);
-            Pointer {
-                in_force: newest,
-                newest,
-                ..Pointer::default()
-            }
+        let damaged = match self.read_pointer(POINTER) {
+            Ok(pointer) => return pointer,
+            Err(error) => error,
         };
-        let path = self.folder.join(POINTER);
-        match fs::read(&path).map(|octets| record::unseal(&octets).map(|(pointer, _)| pointer)) {
-            Ok(Ok(pointer)) => pointer,
-            Ok(Err(error)) => {
-                tracing::error!("{}: {error}; the newest revision counts", path.display());
-                newest()
+        let numbers = self.numbers();
+        match self.read_pointer(COPY) {
+            Ok(pointer) => {
+                tracing::error!("{damaged}; its copy counts, which may be one change behind");
+                return pointer;
             }
-            Err(_) => newest(),
+            // Before the first policy there is nothing to tell.
+            Err(_) if numbers.is_empty() => {}
+            Err(error) => {
+                tracing::error!("{damaged}; {error}; the newest revision counts, as neither held nor to be confirmed")
+            }
         }
+        let newest = numbers.first().copied().unwrap_or(0);
+        Pointer {
+            in_force: newest,
+            newest,
+            ..Pointer::default()
+        }
+    }
+
+    fn read_pointer(&self, name: &str) -> Result<Pointer, String> {
+        let path = self.folder.join(name);
+        let pointer = fs::read(&path)
+            .map_err(|error| error.to_string())
+            .and_then(|octets| record::unseal(&octets).map(|(pointer, _)| pointer));
+        pointer.map_err(|error| format!("{}: {error}", path.display()))
     }
 
     /// Says which revision is in force.
@@ -167,10 +185,12 @@ impl Store {
 
     /// Writes what [`Staged::commit`] then makes true without needing room on the disk. `name` keeps several apart.
     pub fn stage(&self, name: &str, pointer: &Pointer) -> Result<Staged, StoreError> {
-        let unfinished = self.unfinished(&format!("{POINTER}-{name}"), &record::seal(pointer))?;
+        let octets = record::seal(pointer);
+        let unfinished = self.unfinished(&format!("{POINTER}-{name}"), &octets)?;
         Ok(Staged {
             unfinished,
-            path: self.folder.join(POINTER),
+            octets,
+            store: self.clone(),
         })
     }
 
@@ -227,13 +247,18 @@ impl Store {
 #[derive(Debug)]
 pub struct Staged {
     unfinished: PathBuf,
-    path: PathBuf,
+    octets: Vec<u8>,
+    store: Store,
 }
 
 impl Staged {
-    /// Makes it count.
+    /// Makes it count. That there is a copy needs room, and nothing depends on it.
     pub fn commit(self) -> Result<(), StoreError> {
-        rename(&self.unfinished, &self.path)
+        rename(&self.unfinished, &self.store.folder.join(POINTER))?;
+        if let Err(error) = self.store.write(COPY, &self.octets) {
+            tracing::error!("there is no new copy of the pointer: {error}");
+        }
+        Ok(())
     }
 }
 

@@ -231,15 +231,68 @@ fn a_staged_pointer_counts_when_it_is_committed() {
     store.stage("x", &next).unwrap().commit().unwrap();
     assert!(store.pointer().held);
     let left = fs::read_dir(folder.path().join("revisions")).unwrap().count();
-    assert_eq!(left, 2, "the revision and the pointer");
+    assert_eq!(left, 3, "the revision, the pointer and its copy");
 }
 
+/// Else a damaged pointer would end a hold, and would confirm what nobody confirmed.
 #[test]
-fn a_damaged_pointer_means_the_newest() {
+fn a_damaged_or_missing_pointer_is_read_from_its_copy() {
     let (folder, store) = store();
     add(&store, "a");
     add(&store, "b");
-    fs::write(folder.path().join("revisions/pointer"), b"{").unwrap();
+    let path = folder.path().join("revisions/pointer");
+    let held = Pointer {
+        in_force: 1,
+        newest: 2,
+        held: true,
+        ..Pointer::default()
+    };
+    let pending = Pointer {
+        in_force: 2,
+        newest: 2,
+        pending: Some(Pending::after(1, 600)),
+        ..Pointer::default()
+    };
+    for pointer in [held, pending] {
+        store.point(&pointer).unwrap();
+        fs::write(&path, b"x").unwrap();
+        store.prepare().unwrap();
+        assert_eq!(store.pointer(), pointer, "damaged");
+        fs::remove_file(&path).unwrap();
+        assert_eq!(store.pointer(), pointer, "missing");
+    }
+}
+
+#[test]
+fn a_copy_one_step_behind_forgets_no_revision() {
+    let (folder, store) = store();
+    add(&store, "a");
+    let path = folder.path().join("revisions");
+    let behind = fs::read(path.join(COPY)).unwrap();
+    add(&store, "b");
+    fs::write(path.join(COPY), behind).unwrap();
+    fs::write(path.join(POINTER), b"x").unwrap();
+    store.prepare().unwrap();
+    assert_eq!(store.pointer().in_force, 1);
+    assert_eq!(store.numbers(), [2, 1]);
+}
+
+#[test]
+fn a_copy_that_cannot_be_written_is_in_nobodys_way() {
+    let (folder, store) = store();
+    fs::create_dir(folder.path().join("revisions/pointer.copy")).unwrap();
+    add(&store, "a");
+    assert_eq!(store.pointer().in_force, 1);
+}
+
+#[test]
+fn without_pointer_and_copy_the_newest_counts() {
+    let (folder, store) = store();
+    add(&store, "a");
+    add(&store, "b");
+    for name in [POINTER, COPY] {
+        fs::write(folder.path().join("revisions").join(name), b"{").unwrap();
+    }
     assert_eq!(
         store.pointer(),
         Pointer {

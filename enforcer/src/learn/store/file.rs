@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Key, Mark, Observation, Refusal, Refused, Store};
 use crate::files::read_at_most;
+use crate::private;
 use crate::words::hexadecimal;
 
 /// The version of the file.
@@ -96,7 +97,7 @@ impl Store {
         let aside = path.with_extension("new");
         let write = || {
             use io::Write as _;
-            let mut file = fs::File::create(&aside)?;
+            let mut file = private::file(&aside)?;
             file.write_all(text)?;
             file.sync_all()?;
             fs::rename(&aside, path)
