@@ -221,5 +221,15 @@ fn a_policy_that_cannot_be_kept_is_refused_by_a_reload_and_not_at_a_start() -> R
     let enforcer = boot.start("", "files")?;
     assert_not_ready(&enforcer, "not kept as a revision")?;
     assert!(boot.passes(&pump(444))? && !boot.passes(&pump(443))?);
+    assert!(boot.status()?["revision"].is_null());
+
+    // There is room: it is made up for, with its line of the trail.
+    boot.gateway.tool("mount", &["-o", "remount,size=256k", revisions])?;
+    eventually("the policy is kept", || Ok(boot.status()?["revision"].is_u64()))?;
+    let status = boot.status()?;
+    assert_eq!((&status["ready"], &status["revision"]), (&true.into(), &1.into()));
+    let (code, text, _) = boot.gateway.command("history")?;
+    assert_eq!((code, text.contains("started with revision 1")), (0, true), "{text}");
+    assert!(boot.passes(&pump(444))? && !boot.passes(&pump(443))?);
     Ok(())
 }

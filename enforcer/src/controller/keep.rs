@@ -14,7 +14,7 @@ use super::report::hexadecimal;
 use super::{Controller, Failure};
 use crate::audit::{Deed, What, Who};
 use crate::revisions::{self, Pending, Pointer, Staged, StoreError};
-use crate::state::{PendingStatus, rfc3339_seconds, unix};
+use crate::state::{PendingStatus, PolicySource, rfc3339_seconds, unix};
 
 /// What is to be said of a change.
 pub(super) struct Step {
@@ -222,7 +222,27 @@ impl Controller {
             self.owes_pointer = false;
             self.tell_not_kept(None);
         }
+        if let Some(kept) = self.keep_running() {
+            let revision = Some(kept.pointer.in_force);
+            if let Some(running) = &mut self.running {
+                running.policy.revision = revision;
+            }
+            self.state.update(|status| status.revision = revision);
+            self.enter(kept.pointer);
+            self.owes_pointer = false;
+            self.tell_not_kept(None);
+        }
         self.tell_of_audit();
+    }
+
+    /// The files came into force at a start that could not keep them: they are kept as soon as they can be.
+    fn keep_running(&self) -> Option<Kept> {
+        let policy = &self.running.as_ref()?.policy;
+        if policy.source != PolicySource::Files || policy.revision.is_some() {
+            return None;
+        }
+        self.store.prepare().ok()?;
+        self.keep(policy, &Step::own(What::Start)).ok()
     }
 
     /// Writes what the audit trail lacks, and tells whether it could be written.
