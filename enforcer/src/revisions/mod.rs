@@ -159,7 +159,7 @@ impl Store {
             // Before the first policy there is nothing to tell.
             Err(_) if numbers.is_empty() => {}
             Err(error) => {
-                tracing::error!("{damaged}; {error}; the newest revision counts, as neither held nor to be confirmed")
+                tracing::error!("{damaged}; {error}; the newest revision counts, as neither held nor to be confirmed");
             }
         }
         let newest = numbers.first().copied().unwrap_or(0);
