@@ -1,7 +1,7 @@
 //! Files that only the controller's user can read, whatever the umask: they say who talks to whom.
 
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
@@ -13,6 +13,23 @@ pub(crate) fn file(path: &Path) -> io::Result<fs::File> {
         .truncate(true)
         .mode(0o600)
         .open(path)
+}
+
+/// Writes a file whole: aside, to the disk, then renamed. When that fails the old file stays as it was, and a full disk gets back
+/// what the attempt took of it.
+pub(crate) fn replace(path: &Path, octets: &[u8]) -> io::Result<()> {
+    let aside = path.with_extension("new");
+    let write = || {
+        let mut file = file(&aside)?;
+        file.write_all(octets)?;
+        file.sync_all()?;
+        fs::rename(&aside, path)
+    };
+    write().inspect_err(|_| {
+        let _ = fs::remove_file(&aside);
+    })?;
+    path.parent()
+        .map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
 }
 
 /// Makes a folder if it is missing.

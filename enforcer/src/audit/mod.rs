@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use crate::private;
 use allowance::Allowance;
 pub use entry::{Deed, Entry, Outcome, What};
 pub use reading::{Reading, read, settled};
@@ -211,7 +212,7 @@ impl Trail {
         let path = self.folder.join(CURRENT);
         let is_new = inner.size == 0;
         if is_new {
-            crate::private::folder(&self.folder)?;
+            private::folder(&self.folder)?;
         }
         let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
         let ended = if inner.open_end { "\n" } else { "" };

@@ -1,8 +1,7 @@
 //! Bindings on disk, so that a reboot of the gateway does not forget them: the lease of a pump lasts for days, and until it
 //! is renewed no message would tell its address again.
 
-use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
@@ -78,13 +77,7 @@ pub fn save(path: &Path, book: &Book, now: Moment) -> io::Result<()> {
         schema_version: VERSION,
         bindings: bindings.collect(),
     };
-    let aside = path.with_extension("new");
-    let mut writer = private::file(&aside)?;
-    writer.write_all(&serde_json::to_vec_pretty(&file)?)?;
-    writer.sync_all()?;
-    fs::rename(&aside, path)?;
-    path.parent()
-        .map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
+    private::replace(path, &serde_json::to_vec_pretty(&file)?)
 }
 
 /// What the file holds and is not over yet; nothing without a file.
@@ -113,6 +106,8 @@ pub fn load(path: &Path, now: Moment) -> Result<Vec<(String, Held)>, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const NOW: Moment = Moment {

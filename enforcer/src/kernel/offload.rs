@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -167,13 +167,7 @@ impl Offloads {
 
     /// Writes the file whole: aside, to the disk, then renamed.
     fn save(&self) -> Result<(), Error> {
-        let aside = self.path.with_extension("new");
-        let write = || -> io::Result<()> {
-            let mut file = private::file(&aside)?;
-            file.write_all(&serde_json::to_vec_pretty(&self.saved)?)?;
-            file.sync_all()?;
-            fs::rename(&aside, &self.path)
-        };
+        let write = || -> io::Result<()> { private::replace(&self.path, &serde_json::to_vec_pretty(&self.saved)?) };
         write().map_err(|error| Error::system(format!("writing {}", self.path.display()), error))
     }
 }

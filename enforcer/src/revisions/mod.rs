@@ -10,11 +10,11 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::private;
 pub use pointer::{Pending, Pointer};
 pub use record::{Change, FileHeader, Header, Revision};
 
@@ -71,11 +71,7 @@ impl Store {
     /// the one controller that writes.
     pub fn prepare(&self) -> Result<(), StoreError> {
         let unmade = |error| failed("making", &self.folder, error);
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.folder)
-            .map_err(unmade)?;
+        private::folder(&self.folder).map_err(unmade)?;
         for entry in fs::read_dir(&self.folder).map_err(unmade)?.flatten() {
             if entry.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
                 let _ = fs::remove_file(entry.path());
@@ -226,12 +222,7 @@ impl Store {
     fn unfinished(&self, name: &str, octets: &[u8]) -> Result<PathBuf, StoreError> {
         let path = self.folder.join(format!("{UNFINISHED}-{name}"));
         let written = (|| {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&path)?;
+            let mut file = private::file(&path)?;
             file.write_all(octets)?;
             file.sync_all()
         })();

@@ -1,6 +1,5 @@
 //! The file: a line of JSON each, with its SHA-256.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -94,22 +93,7 @@ impl Store {
     /// # Errors
     /// When it cannot be written: a full disk.
     pub fn save(text: &[u8], path: &Path) -> io::Result<()> {
-        let aside = path.with_extension("new");
-        let write = || {
-            use io::Write as _;
-            let mut file = private::file(&aside)?;
-            file.write_all(text)?;
-            file.sync_all()?;
-            fs::rename(&aside, path)
-        };
-        let written = write();
-        if written.is_err() {
-            // A full disk gets back what the attempt took of it.
-            let _ = fs::remove_file(&aside);
-        }
-        written?;
-        path.parent()
-            .map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
+        private::replace(path, text)
     }
 
     /// What the file holds. Damaged lines are left out and counted.
