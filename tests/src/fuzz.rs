@@ -15,7 +15,6 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use enforcer::engine::Engine;
-use enforcer::kernel::ports;
 use enforcer::policy::{self, TableSet};
 use enforcer_common::abi::{Event, NO_RULE};
 use enforcer_common::frame::Frame as _;
@@ -98,13 +97,7 @@ pub fn decide(octets: &[u8]) {
     thread_local! {
         static TABLES: TableSet = shapes::tables();
     }
-    let entries: Vec<_> = shapes::ports()
-        .iter()
-        .zip(0..)
-        .map(|(port, slot)| port.entry(slot))
-        .collect();
-    let ports = ports::table(&entries).expect("ports that a mask keeps apart");
-    let engine = Engine::new(TABLES.with(Clone::clone), ports);
+    let engine = Engine::new(TABLES.with(Clone::clone), shapes::port_table());
     let (mut rest, mut now) = (octets, 1);
     while let [interface, length, following @ ..] = rest {
         let (frame, behind) = following.split_at(usize::from(*length).min(following.len()));

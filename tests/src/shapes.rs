@@ -22,9 +22,9 @@ pub use words::{accesses, bindings};
 
 use std::path::PathBuf;
 
-use enforcer::kernel::{Peer, PortSetup};
+use enforcer::kernel::{Peer, PortSetup, ports};
 use enforcer::policy::{self, TableSet};
-use enforcer_common::abi::control;
+use enforcer_common::abi::{Port, control};
 use enforcer_common::verdict::{DropReason, Stage, Verdict};
 
 use crate::packet::Frame;
@@ -222,6 +222,15 @@ pub fn tables() -> TableSet {
 
 /// A lease without an end.
 pub const NO_END: u64 = u64::MAX;
+
+/// The ports of the cases as the engine takes them, their slots in their order.
+///
+/// # Panics
+/// Never: a mask keeps these ports apart.
+pub fn port_table() -> Vec<Port> {
+    let entries: Vec<_> = ports().iter().zip(0..).map(|(port, slot)| port.entry(slot)).collect();
+    ports::table(&entries).expect("ports that a mask keeps apart")
+}
 
 /// The ports of the cases.
 pub fn ports() -> Vec<PortSetup> {

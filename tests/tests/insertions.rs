@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use enforcer::engine::Engine;
-use enforcer::kernel::ports;
 use enforcer_common::abi::{
     Access, Address, Binding, BindingKey, Bucket, BucketKey, Budget, CellBlock, Endpoint, Flow, FlowKey, FlowState,
     FragmentKey, FragmentRecord, Host, Lan, Port, ProfileBlock, Rule, ServiceBlock, TrieNode, VlanTable,
@@ -83,14 +82,8 @@ impl Tables for Failing {
 
 impl Failing {
     fn new(fails: FlowTable) -> Self {
-        let entries: Vec<_> = shapes::ports()
-            .iter()
-            .zip(0..)
-            .map(|(port, slot)| port.entry(slot))
-            .collect();
-        let ports = ports::table(&entries).expect("ports that a mask keeps apart");
         Self {
-            engine: Engine::new(shapes::tables(), ports),
+            engine: Engine::new(shapes::tables(), shapes::port_table()),
             fails: Cell::new(Some(fails)),
         }
     }

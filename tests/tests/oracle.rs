@@ -19,7 +19,6 @@ use std::{env, thread};
 use compare::Round;
 use coverage::Coverage;
 use enforcer::engine::Engine;
-use enforcer::kernel::ports;
 use enforcer_common::verdict::{Stage, Verdict};
 use enforcer_tests::kernel::Kernel;
 use enforcer_tests::packet::{packet, tcp_flags};
@@ -128,13 +127,7 @@ fn a_session_picked_up_in_the_middle_outlives_a_tick() {
 #[test]
 fn a_session_that_goes_on_after_a_forged_reset_may_be_silent_again() {
     const DAY: u64 = 24 * 60 * 60 * 1_000_000_000;
-    let entries: Vec<_> = shapes::ports()
-        .iter()
-        .zip(0..)
-        .map(|(port, slot)| port.entry(slot))
-        .collect();
-    let ports = ports::table(&entries).expect("ports that a mask keeps apart");
-    let engine = Engine::new(shapes::tables(), ports);
+    let engine = Engine::new(shapes::tables(), shapes::port_table());
     let (syn, ack, reset) = (tcp_flags::SYN, tcp_flags::ACK, tcp_flags::RST);
     let pump = |flags| {
         packet()

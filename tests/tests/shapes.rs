@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use enforcer::engine::Engine;
-use enforcer::kernel::{PortSetup, ports};
 use enforcer::policy::TableSet;
 use enforcer_common::abi::{Counter, NO_RULE, REASONS};
 use enforcer_common::verdict::{DropReason, Stage, Verdict};
@@ -11,15 +10,7 @@ use enforcer_tests::kernel::{Kernel, SHORTEST, action};
 use enforcer_tests::shapes::{self, Expected, InKernel};
 
 fn engine(tables: &TableSet) -> Engine {
-    let entries: Vec<_> = shapes::ports()
-        .iter()
-        .zip(0..)
-        .map(|(port, slot): (&PortSetup, u16)| port.entry(slot))
-        .collect();
-    let mut engine = Engine::new(
-        tables.clone(),
-        ports::table(&entries).expect("ports that a mask keeps apart"),
-    );
+    let mut engine = Engine::new(tables.clone(), shapes::port_table());
     engine.set_accesses(shapes::accesses());
     for (key, device, end) in shapes::bindings() {
         engine.bind(key, device, end);
