@@ -96,12 +96,13 @@ fn boot_all(workspace: &Workspace, series: &[String], short: bool, refresh: bool
         "demo",
     ]);
     process::run(&mut helpers)?;
-    let base = guest::base(workspace, &Purpose::Checks { short })?;
+    let purpose = Purpose::Checks { short };
+    let base = guest::base(workspace, &purpose)?;
     let mut reports = Vec::new();
     for series in series {
         let kernel = store.kernel(series)?;
         eprintln!("kernels: booting {}", kernel.release);
-        let report = guest::check(&kernel, &base, &folder)?;
+        let report = guest::check(&kernel, &base, &folder, &purpose)?;
         eprintln!(
             "kernels: {}: {} of {} checks held ({:.0} s)",
             report.release,

@@ -166,9 +166,9 @@ pub(crate) fn base(workspace: &Workspace, purpose: &Purpose) -> Result<Vec<u8>> 
 }
 
 /// Boots a kernel, runs the checks, and returns what they said.
-pub(crate) fn check(kernel: &Kernel, base: &[u8], folder: &Path) -> Result<Report> {
+pub(crate) fn check(kernel: &Kernel, base: &[u8], folder: &Path, purpose: &Purpose) -> Result<Report> {
     let started = Instant::now();
-    let console = boot(kernel, base, folder, &Purpose::Checks { short: false })?;
+    let console = boot(kernel, base, folder, purpose)?;
     Ok(Report {
         release: kernel.release.clone(),
         outcomes: console.lines().filter_map(outcome).collect(),
