@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use aya::programs::{TestRun as _, TestRunOptions};
-use enforcer::kernel::{Generation, LoadOptions, PortSetup, Sizes};
+use enforcer::kernel::{DIRECT_TABLES, Generation, LoadOptions, PortSetup, Sizes};
 use enforcer::policy::TableSet;
 use enforcer_tests::packet::tcp_flags::{ACK, PSH, SYN};
 use enforcer_tests::packet::{Frame, packet};
@@ -26,27 +26,6 @@ const BASE: Size = Size {
     zones: 50,
     services: 100,
 };
-
-/// Tables of a generation.
-const PRIVATE: [&str; 17] = [
-    "PORTS",
-    "ACCESSES",
-    "DYNAMIC",
-    "VLANS",
-    "LANS",
-    "TRIE",
-    "HOSTS",
-    "ENDPOINTS",
-    "ZONES",
-    "ROWS",
-    "PROFILES",
-    "PROTOCOLS",
-    "SERVICES",
-    "COLUMNS",
-    "CELLS",
-    "RULES",
-    "BUDGETS",
-];
 
 /// One size of policy, in the kernel.
 struct Sized {
@@ -186,7 +165,7 @@ impl Sized {
         Ok(Self {
             name,
             load: started.elapsed().as_secs_f64(),
-            kib: memory(&generation, &PRIVATE)?,
+            kib: memory(&generation, &[&DIRECT_TABLES[..], &["DYNAMIC"]].concat())?,
             generation,
             compile,
             denied: Vec::new(),

@@ -11,6 +11,25 @@ use super::error::Error;
 use super::fill;
 use super::sys;
 
+/// The tables, in the order of their codes ([`DirectTable`](enforcer_common::abi::DirectTable)).
+pub const DIRECT_TABLES: [&str; 16] = [
+    "PORTS",
+    "VLANS",
+    "LANS",
+    "TRIE",
+    "HOSTS",
+    "ENDPOINTS",
+    "ROWS",
+    "PROFILES",
+    "PROTOCOLS",
+    "SERVICES",
+    "COLUMNS",
+    "CELLS",
+    "RULES",
+    "ZONES",
+    "BUDGETS",
+    "ACCESSES",
+];
 /// Octets of a section header, and where in it stand flags, offset and size (ELF64).
 const SECTION_HEADER: usize = 64;
 const FLAGS_AT: usize = 8;
@@ -122,27 +141,8 @@ mod tests {
     use super::*;
     use crate::object::OBJECT;
 
-    const NAMES: [&str; 16] = [
-        "PORTS",
-        "VLANS",
-        "LANS",
-        "TRIE",
-        "HOSTS",
-        "ENDPOINTS",
-        "ROWS",
-        "PROFILES",
-        "PROTOCOLS",
-        "SERVICES",
-        "COLUMNS",
-        "CELLS",
-        "RULES",
-        "ZONES",
-        "BUDGETS",
-        "ACCESSES",
-    ];
-
     fn placeholders(object: &[u8]) -> usize {
-        let codes = (0..NAMES.len() as u32).map(|code| (MASK_PLACEHOLDER + code).to_le_bytes());
+        let codes = (0..DIRECT_TABLES.len() as u32).map(|code| (MASK_PLACEHOLDER + code).to_le_bytes());
         codes
             .map(|code| object.windows(4).filter(|octets| *octets == code).count())
             .sum()
@@ -150,8 +150,8 @@ mod tests {
 
     #[test]
     fn every_index_is_masked_and_no_placeholder_stays() {
-        let sized = sized(OBJECT, &NAMES.map(|name| (name, 8, 4))).expect("the object of this build");
-        assert!(placeholders(OBJECT) > NAMES.len());
+        let sized = sized(OBJECT, &DIRECT_TABLES.map(|name| (name, 8, 4))).expect("the object of this build");
+        assert!(placeholders(OBJECT) > DIRECT_TABLES.len());
         assert_eq!(placeholders(&sized), 0);
     }
 
@@ -162,13 +162,13 @@ mod tests {
         while let Some(at) = object.windows(4).position(|octets| octets == code) {
             object[at..at + 4].fill(0);
         }
-        let error = sized(&object, &NAMES.map(|name| (name, 8, 4))).expect_err("HOSTS has no mask");
+        let error = sized(&object, &DIRECT_TABLES.map(|name| (name, 8, 4))).expect_err("HOSTS has no mask");
         assert!(
             error
                 .to_string()
                 .contains("no instruction of it masks an index into HOSTS"),
             "{error}"
         );
-        assert!(sized(&OBJECT[..OBJECT.len() / 2], &NAMES.map(|name| (name, 8, 4))).is_err());
+        assert!(sized(&OBJECT[..OBJECT.len() / 2], &DIRECT_TABLES.map(|name| (name, 8, 4))).is_err());
     }
 }

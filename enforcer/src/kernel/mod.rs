@@ -23,6 +23,7 @@ pub mod slots;
 pub mod sys;
 pub mod ticks;
 
+pub use direct::DIRECT_TABLES;
 pub use error::Error;
 pub use generation::{Generation, LoadOptions, SlotNames};
 pub use ports::{Peer, PortSetup, VlanSet};

@@ -6,9 +6,9 @@ use std::os::fd::AsFd as _;
 
 use aya::maps::{Array, HashMap, Map, MapData, MapInfo, RingBuf};
 use aya::programs::{TestRun as _, TestRunOptions, loaded_programs};
-use enforcer_common::abi::{Binding, BindingKey, Event, Lan, settings_flags};
+use enforcer_common::abi::{Binding, BindingKey, DirectTable, Event, Lan, settings_flags};
 
-use super::direct::section;
+use super::direct::{DIRECT_TABLES, section};
 use super::error::Error;
 use super::generation::{Generation, LoadOptions, typed};
 use super::shared::{SharedMaps, Sizes};
@@ -16,24 +16,6 @@ use super::sys;
 
 /// Entries of its own tables of state: enough for one frame.
 const FEW: u32 = 64;
-/// The tables of one entry, by the size of which a policy is told from another.
-const DIRECT: [&str; 12] = [
-    "PORTS",
-    "VLANS",
-    "LANS",
-    "TRIE",
-    "HOSTS",
-    "ENDPOINTS",
-    "ROWS",
-    "PROFILES",
-    "PROTOCOLS",
-    "SERVICES",
-    "COLUMNS",
-    "CELLS",
-];
-/// The other tables that a generation has for itself.
-const ARRAYS: [&str; 5] = ["ACCESSES", "DYNAMIC", "ZONES", "RULES", "BUDGETS"];
-
 /// A second instance of a running program.
 pub struct Replica {
     generation: Generation,
@@ -71,12 +53,13 @@ impl Replica {
             lans: Vec::new(),
             dynamic: Vec::new(),
         };
-        for name in DIRECT {
+        // By the size of these a policy is told from another. Rules and what follows are those that the replica was loaded with.
+        for name in &DIRECT_TABLES[..=DirectTable::Cells as usize] {
             replica.copy(&running, name, &section(name))?;
         }
         // The kernel forgets the maps of code that the settings make unreachable.
-        for name in ARRAYS.into_iter().filter(|name| running.contains_key(*name)) {
-            replica.copy(&running, name, name)?;
+        if running.contains_key("DYNAMIC") {
+            replica.copy(&running, "DYNAMIC", "DYNAMIC")?;
         }
         replica.lans = sys::read_first(
             replica.generation.map("LANS")?.fd().as_fd(),

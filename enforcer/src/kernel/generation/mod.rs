@@ -13,7 +13,7 @@ use aya::{Ebpf, EbpfLoader};
 use enforcer_common::abi::{self, Access, FlowState, Settings, settings_flags};
 use enforcer_common::buckets;
 
-use super::direct::{self, fill_direct};
+use super::direct::{self, DIRECT_TABLES, fill_direct};
 use super::error::{Error, errno};
 use super::fill::fill;
 use super::inline;
@@ -108,25 +108,28 @@ impl<'a> LoadOptions<'a> {
     /// Name, octets an element and elements, a power of two, of each `DirectTable`, in order of their codes.
     fn direct_entries(&self, ports: usize) -> [(&'static str, usize, usize); 16] {
         let t = self.tables;
-        [
-            ("PORTS", size_of::<abi::Port>(), ports),
-            ("VLANS", size_of::<abi::VlanTable>(), t.vlans.len()),
-            ("LANS", size_of::<abi::Lan>(), t.lans.len()),
-            ("TRIE", size_of::<abi::TrieNode>(), t.trie.len()),
-            ("HOSTS", size_of::<abi::Host>(), t.hosts.len()),
-            ("ENDPOINTS", size_of::<abi::Endpoint>(), t.endpoints.len()),
-            ("ROWS", size_of::<u32>(), t.rows.len()),
-            ("PROFILES", size_of::<abi::ProfileBlock>(), t.profiles.len()),
-            ("PROTOCOLS", size_of::<u32>(), t.protocols.len()),
-            ("SERVICES", size_of::<abi::ServiceBlock>(), t.services.len()),
-            ("COLUMNS", size_of::<u32>(), t.columns.len()),
-            ("CELLS", size_of::<abi::CellBlock>(), t.cells.len()),
-            ("RULES", size_of::<abi::Rule>(), t.rules.len()),
-            ("ZONES", size_of::<abi::Zone>(), t.zones.len()),
-            ("BUDGETS", size_of::<abi::Budget>(), t.budgets.len()),
-            ("ACCESSES", size_of::<Access>(), self.accesses.len()),
-        ]
-        .map(|(name, size, entries)| (name, size, entries.max(1).next_power_of_two()))
+        let sizes = [
+            (size_of::<abi::Port>(), ports),
+            (size_of::<abi::VlanTable>(), t.vlans.len()),
+            (size_of::<abi::Lan>(), t.lans.len()),
+            (size_of::<abi::TrieNode>(), t.trie.len()),
+            (size_of::<abi::Host>(), t.hosts.len()),
+            (size_of::<abi::Endpoint>(), t.endpoints.len()),
+            (size_of::<u32>(), t.rows.len()),
+            (size_of::<abi::ProfileBlock>(), t.profiles.len()),
+            (size_of::<u32>(), t.protocols.len()),
+            (size_of::<abi::ServiceBlock>(), t.services.len()),
+            (size_of::<u32>(), t.columns.len()),
+            (size_of::<abi::CellBlock>(), t.cells.len()),
+            (size_of::<abi::Rule>(), t.rules.len()),
+            (size_of::<abi::Zone>(), t.zones.len()),
+            (size_of::<abi::Budget>(), t.budgets.len()),
+            (size_of::<Access>(), self.accesses.len()),
+        ];
+        std::array::from_fn(|code| {
+            let (size, entries) = sizes[code];
+            (DIRECT_TABLES[code], size, entries.max(1).next_power_of_two())
+        })
     }
 
     /// Name and entries of each other private map. A map has at least one entry.
