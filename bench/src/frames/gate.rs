@@ -138,6 +138,7 @@ fn instructions() -> Result<Figures> {
     let effort = Effort {
         rounds: 3,
         repeat: 4_000,
+        turns: 1,
     };
     let all = measure::measure(&programs.cases()?, effort, None)?;
     let figures = all.into_iter().map(|series| {

@@ -8,6 +8,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::counter::Instructions;
 use super::{Effort, cases::Case};
+use crate::stats::Spread;
 
 /// What a case cost, a value a round.
 pub(crate) struct Series {
@@ -27,7 +28,7 @@ pub(crate) fn measure(cases: &[Case<'_>], effort: Effort, mut counter: Option<In
     for case in cases {
         // Warms the caches, and lets flows begin.
         case.prepare()?;
-        case.run(effort.repeat / 10)?;
+        case.run(effort.repeat / effort.turns)?;
     }
     for round in 0..effort.rounds {
         eprintln!(
@@ -36,9 +37,15 @@ pub(crate) fn measure(cases: &[Case<'_>], effort: Effort, mut counter: Option<In
             effort.rounds,
             cases.len()
         );
-        for (case, series) in cases.iter().zip(&mut all) {
-            case.prepare()?;
-            series.round(case, effort.repeat, counter.as_mut())?;
+        let mut turns = vec![Turns::default(); cases.len()];
+        for _ in 0..effort.turns {
+            for (case, turns) in cases.iter().zip(&mut turns) {
+                case.prepare()?;
+                turns.take(case, effort.repeat / effort.turns, counter.as_mut())?;
+            }
+        }
+        for (series, turns) in all.iter_mut().zip(turns) {
+            turns.end(series);
         }
     }
     Ok(all)
@@ -54,9 +61,18 @@ impl Series {
             instructions: Vec::new(),
         }
     }
+}
 
+/// What a case cost in each of its turns of a round.
+#[derive(Clone, Debug, Default)]
+struct Turns {
+    nanos: Vec<f64>,
+    instructions: Vec<f64>,
+}
+
+impl Turns {
     #[expect(clippy::cast_precision_loss, reason = "a count far below 2^53")]
-    fn round(&mut self, case: &Case<'_>, repeat: u32, counter: Option<&mut Instructions>) -> Result<()> {
+    fn take(&mut self, case: &Case<'_>, repeat: u32, counter: Option<&mut Instructions>) -> Result<()> {
         let nanos = if let Some(counter) = counter {
             let (nanos, count) = counter.count(|| case.run(repeat))?;
             self.instructions.push(count as f64 / f64::from(repeat));
@@ -66,6 +82,15 @@ impl Series {
         };
         self.nanos.push(nanos / f64::from(repeat));
         Ok(())
+    }
+
+    /// The middle one stands for the round: a turn in which a neighbour of this virtual machine took the processor's other
+    /// half says nothing about the program.
+    fn end(self, series: &mut Series) {
+        series.nanos.push(Spread::of(&self.nanos).median);
+        if !self.instructions.is_empty() {
+            series.instructions.push(Spread::of(&self.instructions).median);
+        }
     }
 }
 
