@@ -81,5 +81,15 @@ fn what_is_wrong_with_ports_and_pins_is_told_with_its_cure() -> Result<()> {
     let _enforcer = Enforcer::start(&gateway.namespace, &config)?;
     let port = found(&gateway, "port trunk0")?;
     assert!(has(&port, "ok", "enforced, in native mode", ""), "{port:?}");
+
+    // Under another configuration: what enforces is not to be taken off as something foreign.
+    let mut other = config;
+    other.settings = "pin_directory = '/sys/fs/bpf/elsewhere'".into();
+    configure(&gateway.namespace, &other)?;
+    let port = found(&gateway, "port trunk0")?;
+    assert!(
+        has(&port, "error", "an enforcer's", "do not take the program off"),
+        "{port:?}"
+    );
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use enforcer_tests::lab::enforcer::{binary, configure, repository};
 use enforcer_tests::lab::{Enforcer, PacketSocket, Process, Signal};
-use gateway::{GOOD, Gateway, PATIENCE, eventually};
+use gateway::{GOOD, Gateway, LINKS, PATIENCE, eventually};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -118,6 +118,22 @@ fn a_killed_controller_leaves_enforcement_that_the_next_one_adopts_or_detach_rem
     assert_eq!(code, 0, "{text}");
     gateway.assert_untouched()?;
     assert!(gateway.command("detach")?.2.contains("nothing was attached"));
+    Ok(())
+}
+
+#[test]
+fn a_pin_that_somebody_removes_is_made_again_so_that_a_crash_does_not_end_enforcement() -> Result<()> {
+    let gateway = Gateway::new()?;
+    let enforcer = gateway.start(&["trunk0"])?;
+    let running = gateway.program("trunk0")?;
+    for _ in 0..2 {
+        gateway.namespace.enter(|| fs::remove_dir_all(LINKS))?;
+        assert!(gateway.pinned().is_empty());
+        eventually("the link is pinned again", || Ok(gateway.pinned() == ["trunk0"]))?;
+    }
+    assert_eq!(gateway.program("trunk0")?, running, "nothing else changed");
+    enforcer.kill()?;
+    assert_eq!(gateway.program("trunk0")?, running);
     Ok(())
 }
 

@@ -48,7 +48,7 @@ impl Controller {
             self.wall = WallClock::read();
             return;
         };
-        if self.next_reattachment > Instant::now() {
+        if self.next_repair > Instant::now() {
             return;
         }
         tracing::warn!("the clock was set by {by} s: rules that expire get their ends anew");
@@ -56,7 +56,7 @@ impl Controller {
         let done = done.and_then(|policy| self.put_in_force(policy).map_err(|error| error.to_string()));
         if let Err(error) = done {
             tracing::error!("rules that expire still follow the clock from before: {error}");
-            self.next_reattachment = Instant::now() + RETRY_PAUSE;
+            self.next_repair = Instant::now() + RETRY_PAUSE;
         }
     }
 }

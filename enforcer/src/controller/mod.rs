@@ -84,7 +84,7 @@ pub struct Controller {
     links: Vec<PortLink>,
     /// Kept alive until the next swap.
     previous: Option<Generation>,
-    next_reattachment: Instant,
+    next_repair: Instant,
     next_expiry: Instant,
     /// The wall clock as the policy in force was loaded by it.
     wall: WallClock,
@@ -108,7 +108,7 @@ impl Controller {
             running: None,
             links: Vec::new(),
             previous: None,
-            next_reattachment: Instant::now(),
+            next_repair: Instant::now(),
             next_expiry: Instant::now(),
             wall: WallClock::read(),
         })
@@ -121,12 +121,11 @@ impl Controller {
         self.make_up();
         self.keep_tags_visible();
         self.state.bindings.sweep();
-        if self.next_reattachment <= Instant::now() && self.is_reattachment_due() {
-            tracing::warn!("an interface is back, or was made anew: putting the policy on it");
-            if let Err(error) = self.reattach() {
-                tracing::error!("{error}");
-                self.next_reattachment = Instant::now() + RETRY_PAUSE;
-            }
+        if self.next_repair <= Instant::now()
+            && let Err(error) = self.repair()
+        {
+            tracing::error!("{error}");
+            self.next_repair = Instant::now() + RETRY_PAUSE;
         }
         self.follow_clock();
         self.tell_of_ports();
@@ -309,6 +308,21 @@ impl Controller {
             let link = self.links.iter().find(|link| link.interface == port.interface);
             !link.is_some_and(PortLink::is_alive) && netdev::by_name(&port.interface).is_ok_and(|found| found.is_some())
         })
+    }
+
+    /// Puts the policy where an interface came back, and pins where somebody removed them.
+    fn repair(&mut self) -> Result<(), Error> {
+        if self.is_reattachment_due() {
+            tracing::warn!("an interface is back, or was made anew: putting the policy on it");
+            self.reattach()?;
+        }
+        for link in self.links.iter().filter(|link| link.is_alive()) {
+            if link.keep_pinned(&self.pins)? {
+                let port = &link.interface;
+                tracing::error!(port, "somebody removed the pin of this port's link: pinned it again");
+            }
+        }
+        Ok(())
     }
 
     fn keep_tags_visible(&mut self) {

@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::os::fd::AsFd as _;
+use std::path::Path;
 
+use aya::programs::loaded_programs;
 use enforcer_common::abi::ABI_VERSION;
 
 use super::Finding;
@@ -214,7 +216,30 @@ fn program(subject: &str, config: &Config, port: &PortConfig, device: &NetDevice
             return Finding::warning(subject, what, "run it as root: sudo enforcer doctor");
         }
     };
+    if let (None, Some(xdp)) = (info, device.xdp)
+        && is_enforcer(xdp.program)
+    {
+        return unpinned(subject, xdp.program, &path);
+    }
     judge(subject, port, device, info)
+}
+
+/// Whether a program bears the name of the enforcer's. To ask takes root.
+fn is_enforcer(program: u32) -> bool {
+    let mut programs = loaded_programs().flatten();
+    programs.any(|info| info.id() == program && info.name_as_str() == Some("enforcer"))
+}
+
+/// What enforces only for as long as a process holds it. A controller pins its links again within a second; so none of this
+/// configuration runs.
+fn unpinned(subject: &str, program: u32, path: &Path) -> Finding {
+    let what = format!(
+        "runs XDP program {program}, an enforcer's, without a link pinned as {}: by another pin_directory, or another version, or it \
+         ends with the process that holds it",
+        path.display()
+    );
+    let cure = "systemctl status enforcer    # do not take the program off: it enforces. Is this the configuration that it was started with?";
+    Finding::error(subject, what, cure)
 }
 
 fn judge(subject: &str, port: &PortConfig, device: &NetDevice, pinned: Option<LinkInfo>) -> Finding {

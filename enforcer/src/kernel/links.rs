@@ -62,6 +62,19 @@ impl PortLink {
     pub fn is_alive(&self) -> bool {
         self.info().is_ok_and(|info| info.ifindex == self.ifindex)
     }
+
+    /// Pins the link again when somebody removed its pin: without one, enforcement would end with this process. Returns
+    /// whether it had to.
+    pub fn keep_pinned(&self, pins: &Pins) -> Result<bool, Error> {
+        let path = pins.link(&self.interface);
+        if fs::symlink_metadata(&path).is_ok() {
+            return Ok(false);
+        }
+        let pinning = |error| Error::system(format!("pinning the link {} again", path.display()), error);
+        pins.make_folders()?;
+        sys::object_pin(self.link.as_fd(), &path).map_err(pinning)?;
+        Ok(true)
+    }
 }
 
 /// A step that was taken, with what it needs to be taken back.

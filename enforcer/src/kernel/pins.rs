@@ -38,16 +38,19 @@ impl Pins {
     /// [`Error::Locked`] while another process holds the lock.
     pub fn create(directory: &Path) -> Result<Self, Error> {
         ensure_bpffs(directory)?;
-        let making = |path: &Path| format!("making the pin directory {}", path.display());
-        fs::create_dir_all(directory).map_err(|error| Error::system(making(directory), error))?;
+        make(directory)?;
         let pins = Self {
             root: directory.to_owned(),
             _lock: lock(directory)?,
         };
-        for path in [pins.maps(), pins.links_directory()] {
-            fs::create_dir_all(&path).map_err(|error| Error::system(making(&path), error))?;
-        }
+        pins.make_folders()?;
         Ok(pins)
+    }
+
+    /// Makes the folders for maps and links, where they are missing.
+    pub(super) fn make_folders(&self) -> Result<(), Error> {
+        make(&self.maps())?;
+        make(&self.links_directory())
     }
 
     /// Locks a pin directory that is there; `None` when nothing is pinned.
@@ -114,6 +117,11 @@ impl Pins {
     fn links_directory(&self) -> PathBuf {
         self.version().join("links")
     }
+}
+
+fn make(folder: &Path) -> Result<(), Error> {
+    let making = |error| Error::system(format!("making the pin directory {}", folder.display()), error);
+    fs::create_dir_all(folder).map_err(making)
 }
 
 /// The file name for the link of a port. A bpffs refuses names with a dot, interfaces refuse names with a colon.
