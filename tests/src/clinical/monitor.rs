@@ -36,6 +36,31 @@ fn beat(sample: u16) -> u16 {
     }
 }
 
+/// Lets the two find each other, as they do when a monitor is switched on: stacks hold back datagrams to a neighbour that they do
+/// not know yet, and throw them away when it takes long to answer. Whether one arrived within so many tries.
+pub fn associate(from: &UdpSocket, to: &UdpSocket, tries: u16, pause: Duration) -> io::Result<bool> {
+    let mut datagram = [0; 2048];
+    to.set_read_timeout(Some(pause))?;
+    for number in 0..tries {
+        from.send_to(&waveform(number), to.local_addr()?)?;
+        match to.recv(&mut datagram) {
+            Ok(_) => {
+                // What else was held back.
+                while to.recv(&mut datagram).is_ok() {}
+                return Ok(true);
+            }
+            Err(error) if is_over(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
+}
+
+/// The time to wait is over.
+fn is_over(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
 /// Sends so many datagrams to a central station, one a millisecond: a stack that has to find a neighbour first holds
 /// back only a few.
 pub fn send(socket: &UdpSocket, to: SocketAddr, count: u16) -> io::Result<()> {
@@ -58,9 +83,7 @@ pub fn receive(socket: &UdpSocket, count: u16, limit: Duration) -> io::Result<u1
         match socket.recv(&mut datagram) {
             Ok(length) if datagram[..length] == waveform(number) => {}
             Ok(_) => return Ok(number),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                return Ok(number);
-            }
+            Err(error) if is_over(&error) => return Ok(number),
             Err(error) => return Err(error),
         }
     }
@@ -70,6 +93,15 @@ pub fn receive(socket: &UdpSocket, count: u16, limit: Duration) -> io::Result<u1
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_left_of_the_datagrams_that_find_the_way() -> io::Result<()> {
+        let (from, to) = (UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
+        assert!(associate(&from, &to, 3, Duration::from_millis(50))?);
+        send(&from, to.local_addr()?, 3)?;
+        assert_eq!(receive(&to, 3, Duration::from_secs(1))?, 3);
+        Ok(())
+    }
 
     #[test]
     fn a_missing_datagram_is_noticed() -> io::Result<()> {

@@ -109,8 +109,8 @@ fn waveforms(lab: &Lab, step: &Step, count: u16) -> Result<io::Result<()>> {
             .with_context(|| format!("cannot bind port {PORT} of {device}"))
     };
     let (from, to) = (bind(step.from)?, bind(step.to)?);
+    monitor::associate(&from, &to, 20, ANSWER)?;
     monitor::send(&from, to.local_addr()?, count)?;
-    // Nobody sends datagrams again, and on a slow machine the first wait for addresses to be resolved.
     let arrived = monitor::receive(&to, count, 10 * ANSWER)?;
     let missing = || io::Error::other(format!("only {arrived} of {count} datagrams arrived"));
     Ok(if arrived == count { Ok(()) } else { Err(missing()) })
