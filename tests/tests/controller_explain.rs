@@ -6,7 +6,6 @@ use std::os::fd::AsFd as _;
 
 use anyhow::{Context as _, Result};
 use aya::maps::{MapData, MapInfo};
-use aya::programs::loaded_programs;
 use enforcer::kernel::sys;
 use enforcer_tests::lab::Enforcer;
 use gateway::Gateway;
@@ -32,8 +31,10 @@ fn explained(gateway: &Gateway, service: &str, more: &[&str]) -> Result<(i32, St
 /// A table of the program that runs on an interface.
 fn running_table(gateway: &Gateway, interface: &str, name: &str) -> Result<MapData> {
     let program = gateway.program(interface)?.context("a program runs")?;
-    let info = loaded_programs().flatten().find(|info| info.id() == program);
-    let ids = info.context("the program")?.map_ids()?.context("its maps")?;
+    let ids = sys::program_info(program)
+        .context("the program")?
+        .map_ids()?
+        .context("its maps")?;
     let mut infos = ids.into_iter().flat_map(MapInfo::from_id);
     let info = infos
         .find(|info| info.name_as_str() == Some(name))

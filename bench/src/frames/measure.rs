@@ -28,7 +28,7 @@ pub(crate) fn measure(cases: &[Case<'_>], effort: Effort, mut counter: Option<In
     for case in cases {
         // Warms the caches, and lets flows begin.
         case.prepare()?;
-        case.run(effort.repeat / effort.turns)?;
+        case.run(effort.repeat / 10)?;
     }
     for round in 0..effort.rounds {
         eprintln!(

@@ -316,7 +316,7 @@ impl Controller {
             tracing::warn!("an interface is back, or was made anew: putting the policy on it");
             self.reattach()?;
         }
-        for link in self.links.iter().filter(|link| link.is_alive()) {
+        for link in &self.links {
             if link.keep_pinned(&self.pins)? {
                 let port = &link.interface;
                 tracing::error!(port, "somebody removed the pin of this port's link: pinned it again");

@@ -4,7 +4,6 @@ use std::fs;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
-use aya::programs::loaded_programs;
 use enforcer_common::abi::ABI_VERSION;
 
 use super::Finding;
@@ -226,8 +225,7 @@ fn program(subject: &str, config: &Config, port: &PortConfig, device: &NetDevice
 
 /// Whether a program bears the name of the enforcer's. To ask takes root.
 fn is_enforcer(program: u32) -> bool {
-    let mut programs = loaded_programs().flatten();
-    programs.any(|info| info.id() == program && info.name_as_str() == Some("enforcer"))
+    sys::program_info(program).is_some_and(|info| info.name_as_str() == Some("enforcer"))
 }
 
 /// What enforces only for as long as a process holds it. A controller pins its links again within a second; so none of this

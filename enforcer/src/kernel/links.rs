@@ -63,16 +63,14 @@ impl PortLink {
         self.info().is_ok_and(|info| info.ifindex == self.ifindex)
     }
 
-    /// Pins the link again when somebody removed its pin: without one, enforcement would end with this process. Returns
-    /// whether it had to.
+    /// Pins the link again when somebody removed its pin, unless it is dead: without one, enforcement would end with this
+    /// process. Returns whether it had to.
     pub fn keep_pinned(&self, pins: &Pins) -> Result<bool, Error> {
-        let path = pins.link(&self.interface);
-        if fs::symlink_metadata(&path).is_ok() {
+        if fs::symlink_metadata(pins.link(&self.interface)).is_ok() || !self.is_alive() {
             return Ok(false);
         }
-        let pinning = |error| Error::system(format!("pinning the link {} again", path.display()), error);
         pins.make_folders()?;
-        sys::object_pin(self.link.as_fd(), &path).map_err(pinning)?;
+        pin(pins, &self.interface, &self.link)?;
         Ok(true)
     }
 }
@@ -159,14 +157,18 @@ fn create(pins: &Pins, program: &OwnedFd, port: &Wanted, how: How) -> Result<Don
     let name = &port.device.name;
     let link = sys::link_create(program.as_fd(), port.device.index, flags)
         .map_err(|error| not_attached(&port.device, port.mode, error))?;
-    let path = pins.link(name);
     // Without the pin the link would end with this process: dropping it here detaches again.
-    sys::object_pin(link.as_fd(), &path)
-        .map_err(|error| Error::system(format!("pinning the link {}", path.display()), error))?;
+    pin(pins, name, &link)?;
     Ok(Done {
         port: linked(port, how, link),
         before: None,
     })
+}
+
+fn pin(pins: &Pins, name: &str, link: &OwnedFd) -> Result<(), Error> {
+    let path = pins.link(name);
+    sys::object_pin(link.as_fd(), &path)
+        .map_err(|error| Error::system(format!("pinning the link {}", path.display()), error))
 }
 
 fn replace(program: &OwnedFd, port: &Wanted, link: OwnedFd, info: LinkInfo) -> Result<Done, Error> {

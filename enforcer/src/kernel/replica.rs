@@ -5,7 +5,7 @@ use std::collections::HashMap as Named;
 use std::os::fd::AsFd as _;
 
 use aya::maps::{Array, HashMap, Map, MapData, MapInfo, RingBuf};
-use aya::programs::{TestRun as _, TestRunOptions, loaded_programs};
+use aya::programs::{TestRun as _, TestRunOptions};
 use enforcer_common::abi::{Binding, BindingKey, DirectTable, Event, Lan, settings_flags};
 
 use super::direct::{DIRECT_TABLES, section};
@@ -146,13 +146,12 @@ impl Replica {
 /// The maps of a program, by their names.
 fn maps_of(program: u32) -> Result<Named<String, MapInfo>, Error> {
     let failed = |error| Error::aya(format!("program {program}"), &error);
-    let found = loaded_programs().flatten().find(|info| info.id() == program);
     let gone = || {
         Error::Environment(format!(
             "program {program} is gone: another policy was put in force; try again"
         ))
     };
-    let ids = found.ok_or_else(gone)?.map_ids().map_err(failed)?;
+    let ids = sys::program_info(program).ok_or_else(gone)?.map_ids().map_err(failed)?;
     let infos = ids.unwrap_or_default().into_iter().flat_map(MapInfo::from_id);
     Ok(infos
         .filter_map(|info| Some((info.name_as_str()?.to_owned(), info)))

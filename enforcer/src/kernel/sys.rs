@@ -17,6 +17,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use aya::Pod;
+use aya::programs::{ProgramInfo, loaded_programs};
 use aya_obj::generated::{BPF_F_REPLACE, bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_link_type};
 use enforcer_common::abi::{BucketSet, Flow, FlowKey};
 
@@ -132,6 +133,11 @@ pub fn program_by_id(id: u32) -> io::Result<OwnedFd> {
     let mut attr = attributes();
     attr.__bindgen_anon_6.__bindgen_anon_1.prog_id = id;
     bpf(bpf_cmd::BPF_PROG_GET_FD_BY_ID, &mut attr).map(own)
+}
+
+/// What the kernel tells of the program with this number; `None` when it is gone, or for who may not ask.
+pub fn program_info(id: u32) -> Option<ProgramInfo> {
+    loaded_programs().flatten().find(|info| info.id() == id)
 }
 
 /// Writes `values` to entries `first..` of an array map.
