@@ -92,6 +92,8 @@ impl Toolchain {
             "RUSTC_WRAPPER",
             "RUSTC_WORKSPACE_WRAPPER",
             "CARGO_BUILD_TARGET",
+            // Changes the code: the gate's figures and the room on the stack are those of a whole build.
+            "CARGO_INCREMENTAL",
         ] {
             command.env_remove(variable);
         }

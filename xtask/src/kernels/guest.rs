@@ -126,7 +126,8 @@ impl Purpose {
     }
 
     /// Software emulation: it is there on every machine, and tells of the same kernel. To count, one processor whose clock
-    /// goes on by a nanosecond an instruction.
+    /// goes on by a nanosecond an instruction, and whose random numbers are the same at each start: hash maps take theirs
+    /// from it.
     const fn emulation(&self) -> &'static [&'static str] {
         match self {
             Self::Checks { .. } => &["-smp", "2", "-accel", "tcg,thread=multi"],
@@ -137,6 +138,8 @@ impl Purpose {
                 "tcg,thread=single",
                 "-icount",
                 "shift=0,sleep=off",
+                "-seed",
+                "1",
             ],
         }
     }
