@@ -45,6 +45,27 @@ impl Sources {
         self.files.len() as u32 - 1
     }
 
+    /// Adds what was read of a file (at most 4 GiB).
+    ///
+    /// # Errors
+    /// Where it is no UTF-8 text: the place.
+    pub fn add_octets(&mut self, path: PathBuf, octets: Vec<u8>) -> Result<(), Diagnostic> {
+        let error = match String::from_utf8(octets) {
+            Ok(text) => {
+                self.add(path, text);
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        let start = error.utf8_error().valid_up_to() as u32;
+        let octet = error.as_bytes()[start as usize];
+        let file = self.add(path, String::from_utf8_lossy(error.as_bytes()).into_owned());
+        let end = start + char::REPLACEMENT_CHARACTER.len_utf8() as u32;
+        let message = format!("the file is not UTF-8 text: octet 0x{octet:02x}");
+        let diagnostic = Diagnostic::at(Location { file, start, end }, message).label("not UTF-8");
+        Err(diagnostic.help("save the file as UTF-8"))
+    }
+
     /// Number of files.
     pub fn len(&self) -> usize {
         self.files.len()

@@ -9,10 +9,7 @@ use std::path::Path;
 /// # Errors
 /// When it cannot be read, or is a pipe, a device or a folder.
 pub(crate) fn read_at_most(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
-    // Asked before opening: opening a pipe would wait for its writer.
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
+    regular(path)?;
     let mut octets = Vec::new();
     File::open(path)?
         .take(limit.saturating_add(1))
@@ -24,6 +21,15 @@ pub(crate) fn read_at_most(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>
 pub(crate) fn read_small(path: &Path, mebibytes: u64) -> io::Result<Vec<u8>> {
     let too_large = || io::Error::other(format!("the file is larger than the limit of {mebibytes} MiB"));
     read_at_most(path, mebibytes << 20)?.ok_or_else(too_large)
+}
+
+/// Asked before opening: opening a pipe would wait for its other end.
+pub(crate) fn regular(path: &Path) -> io::Result<()> {
+    if fs::metadata(path)?.is_file() {
+        Ok(())
+    } else {
+        Err(io::Error::other("not a regular file"))
+    }
 }
 
 #[cfg(test)]

@@ -137,11 +137,10 @@ pub fn policy(octets: &[u8]) {
     assert!(started.elapsed() < PATIENCE, "it took {:?}", started.elapsed());
 }
 
-/// Text is a configuration, or has findings that can be shown; both in bounded time.
+/// What a file holds is a configuration, or has findings that can be shown; both in bounded time.
 pub fn config(octets: &[u8]) {
-    let text = String::from_utf8_lossy(octets).into_owned();
     let started = Instant::now();
-    match enforcer::config::parse(Path::new("enforcer.toml"), text) {
+    match enforcer::config::parse(Path::new("enforcer.toml"), octets.to_vec()) {
         Ok(config) => assert!(!config.ports.is_empty()),
         Err(findings) => shown(&findings),
     }

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use crate::files;
 use crate::private;
 use allowance::Allowance;
 pub use entry::{Deed, Entry, Outcome, What};
@@ -211,6 +212,10 @@ impl Trail {
         }
         let path = self.folder.join(CURRENT);
         let is_new = inner.size == 0;
+        match files::regular(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         if is_new {
             private::folder(&self.folder)?;
         }

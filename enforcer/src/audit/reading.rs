@@ -9,6 +9,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 
 use super::{CURRENT, Deed, Entry, FILES, ROTATED, entry};
+use crate::files;
 use crate::words::hexadecimal;
 
 /// Octets of a file that are read: far more than it is written to.
@@ -79,7 +80,7 @@ pub fn read(state_directory: &Path) -> io::Result<Reading> {
     paths.push(state_directory.join(CURRENT));
     for path in &paths {
         let mut octets = Vec::new();
-        match File::open(path) {
+        match files::regular(path).and_then(|()| File::open(path)) {
             Ok(file) => file.take(READ).read_to_end(&mut octets)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             Err(error) => return Err(error),

@@ -205,6 +205,26 @@ fn what_finds_no_room_waits() {
     assert_eq!((reading.lines, reading.findings.len()), (2, 0));
 }
 
+/// Opening one would wait for its other end, and with it the controller.
+#[test]
+fn a_pipe_is_no_trail() {
+    let folder = TempDir::new().unwrap();
+    let trail = trail(&folder);
+    trail.done(deed(1));
+    let path = current(&folder);
+    fs::remove_file(&path).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
+    trail.done(deed(2));
+    let error = trail.flush().unwrap_err();
+    assert!(error.contains("not a regular file"), "{error}");
+    assert!(
+        read(folder.path())
+            .unwrap_err()
+            .to_string()
+            .contains("not a regular file")
+    );
+}
+
 /// The store has the next change, and the trail not yet: as at every change, for a moment.
 #[test]
 fn a_change_under_way_is_no_finding_and_what_stays_is_one() {

@@ -84,8 +84,14 @@ impl ConfigArgument {
 #[derive(Subcommand)]
 enum Command {
     /// Enforce the policy on the configured ports, until a signal.
+    #[command(
+        after_help = "Examples:\n  enforcer run                                        # as the systemd unit does\n  enforcer run --config lab.toml --log-level debug\n\nSIGHUP reads the policy anew. SIGTERM ends the controller, and enforcement stays, unless keep_enforcing_on_exit = false; `enforcer detach` ends it.\n\nExit codes: 0 ended by a signal or by detach; 1 wrong configuration; 2 environment."
+    )]
     Run(ConfigArgument),
     /// Read the policy anew and put it in force; the running one stays if anything is wrong.
+    #[command(
+        after_help = "Examples:\n  enforcer reload --comment CHG0012345\n\n`enforcer apply` shows first what would change, and can go back by itself.\n\nExit codes: 0 in force; 1 wrong policy, or refused, or it cannot be kept; 2 no controller."
+    )]
     Reload(ask::ChangeArguments),
     /// Put the policy of the configuration in force: plan, question, and on request a way back by itself.
     Apply(apply::Arguments),
@@ -98,8 +104,14 @@ enum Command {
     /// Print the policy of a revision.
     Show(show::Arguments),
     /// Tell what is in force.
+    #[command(
+        after_help = "Examples:\n  enforcer status\n  enforcer status --output json | jq .generation\n\nExit codes: 0 ready; 1 not ready; 2 no controller."
+    )]
     Status(ask::AskArguments),
     /// Tell which devices the policy in force has, their addresses, when they were seen last, and what they do.
+    #[command(
+        after_help = "Examples:\n  enforcer devices\n  enforcer devices --output json\n\nExit codes: 0 told; 2 no controller."
+    )]
     Devices(ask::AskArguments),
     /// Show events as they come: frames that are refused, and the first of flows that a rule logs.
     Monitor(monitor::Arguments),
@@ -110,6 +122,9 @@ enum Command {
     /// Look at the machine, the ports and the files, and tell what is in the way, with the cure.
     Doctor(doctor::Arguments),
     /// Take the enforcement off all ports and remove all that was kept, flows and counters included.
+    #[command(
+        after_help = "Examples:\n  enforcer detach --comment 'gateway is replaced'\n\nA controller that runs ends. Without one, this takes off by hand what it left.\n\nExit codes: 0 detached, or nothing was attached; 1 wrong configuration; 2 environment."
+    )]
     Detach(ask::ChangeArguments),
     /// Check policy files and folders without touching anything.
     Check(check::Arguments),

@@ -11,7 +11,6 @@ mod tables;
 mod tests;
 mod timeouts;
 
-use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -118,9 +117,8 @@ pub struct PortConfig {
 
 /// Reads and checks a configuration file. Relative paths in it start at its folder.
 pub fn load(path: &Path) -> Result<Config, Diagnostics> {
-    let text = read_small(path, MEBIBYTES).and_then(|octets| String::from_utf8(octets).map_err(io::Error::other));
-    match text {
-        Ok(text) => parse(path, text),
+    match read_small(path, MEBIBYTES) {
+        Ok(octets) => parse(path, octets),
         Err(error) => {
             let finding = Diagnostic::general(format!("cannot read {}: {error}", path.display()))
                 .help("name the configuration with --config; deploy/enforcer.toml is a sample");
@@ -130,10 +128,13 @@ pub fn load(path: &Path) -> Result<Config, Diagnostics> {
 }
 
 /// Checks the text of a configuration file that stands at `path`.
-pub fn parse(path: &Path, text: String) -> Result<Config, Diagnostics> {
+pub fn parse(path: &Path, text: Vec<u8>) -> Result<Config, Diagnostics> {
     let mut sources = Sources::default();
-    sources.add(path.to_owned(), text);
+    let added = sources.add_octets(path.to_owned(), text);
     let sources = Arc::new(sources);
+    if let Err(finding) = added {
+        return Err(Diagnostics::new(vec![finding], sources));
+    }
     let folder = path.parent().unwrap_or(Path::new(""));
     file::read(sources.file(0).1, folder).map_err(|findings| Diagnostics::new(findings, sources))
 }

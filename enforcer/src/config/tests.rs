@@ -9,12 +9,21 @@ use enforcer_common::abi::control;
 const SMALL: &str = "policy = [\"policies\"]\n[[port]]\ninterface = \"trunk0\"\n";
 
 fn read(text: &str) -> Result<Config, String> {
-    parse(Path::new("/etc/enforcer/enforcer.toml"), text.to_owned()).map_err(|errors| errors.to_string())
+    parse(Path::new("/etc/enforcer/enforcer.toml"), text.into()).map_err(|errors| errors.to_string())
 }
 
 /// The findings of a text that is wrong.
 fn findings(text: &str) -> String {
     read(text).expect_err("it should be refused")
+}
+
+#[test]
+fn what_is_no_text_is_told_with_its_place() {
+    let path = Path::new("/etc/enforcer/enforcer.toml");
+    let text = [SMALL.as_bytes(), b"# caf\xe9\n"].concat();
+    let error = parse(path, text).unwrap_err().to_string();
+    assert!(error.contains("enforcer.toml:4:6"), "{error}");
+    assert!(error.contains("not UTF-8 text: octet 0xe9"), "{error}");
 }
 
 #[test]

@@ -215,12 +215,16 @@ fn program(subject: &str, config: &Config, port: &PortConfig, device: &NetDevice
             return Finding::warning(subject, what, "run it as root: sudo enforcer doctor");
         }
     };
-    if let (None, Some(xdp)) = (info, device.xdp)
-        && is_enforcer(xdp.program)
-    {
-        return unpinned(subject, xdp.program, &path);
-    }
-    judge(subject, port, device, info)
+    let ours = device.xdp.is_some_and(|xdp| is_enforcer(xdp.program));
+    judge(subject, port, device, Pinned { path: &path, info }, ours)
+}
+
+/// A port's place in the configured pin directory.
+#[derive(Clone, Copy)]
+struct Pinned<'a> {
+    path: &'a Path,
+    /// The link that is pinned there.
+    info: Option<LinkInfo>,
 }
 
 /// Whether a program bears the name of the enforcer's. To ask takes root.
@@ -240,11 +244,13 @@ fn unpinned(subject: &str, program: u32, path: &Path) -> Finding {
     Finding::error(subject, what, cure)
 }
 
-fn judge(subject: &str, port: &PortConfig, device: &NetDevice, pinned: Option<LinkInfo>) -> Finding {
+/// `ours`: the program on the port bears the enforcer's name.
+fn judge(subject: &str, port: &PortConfig, device: &NetDevice, pinned: Pinned<'_>, ours: bool) -> Finding {
     let name = &port.interface;
-    let alive = pinned.filter(|info| info.ifindex == device.index);
-    match (alive, pinned, device.xdp) {
+    let alive = pinned.info.filter(|info| info.ifindex == device.index);
+    match (alive, pinned.info, device.xdp) {
         (Some(info), _, Some(xdp)) if xdp.program == info.program => mode(subject, port, xdp.mode),
+        (_, _, Some(xdp)) if ours => unpinned(subject, xdp.program, pinned.path),
         (_, _, Some(xdp)) => Finding::error(
             subject,
             format!("runs XDP program {}, which is not the enforcer's", xdp.program),
@@ -288,7 +294,7 @@ mod tests {
     use crate::doctor::Severity;
     use crate::kernel::netdev::Xdp;
 
-    fn found(xdp: Option<(u32, XdpMode)>, pinned: Option<(u32, u32)>) -> Finding {
+    fn found(xdp: Option<(u32, XdpMode)>, pinned: Option<(u32, u32)>, ours: bool) -> Finding {
         let text = "policy = [\"p\"]\n[[port]]\ninterface = \"lo\"\n";
         let config = crate::config::parse(std::path::Path::new("enforcer.toml"), text.into()).unwrap();
         let mut device = netdev::by_name("lo").unwrap().unwrap();
@@ -296,12 +302,13 @@ mod tests {
             program,
             mode: Some(mode),
         });
-        let pinned = pinned.map(|(program, ifindex)| LinkInfo {
+        let info = pinned.map(|(program, ifindex)| LinkInfo {
             id: 1,
             program,
             ifindex,
         });
-        judge("port lo", &config.ports[0], &device, pinned)
+        let path = Path::new("/sys/fs/bpf/enforcer/links/lo");
+        judge("port lo", &config.ports[0], &device, Pinned { path, info }, ours)
     }
 
     #[test]
@@ -325,19 +332,27 @@ mod tests {
     #[test]
     fn what_is_on_a_port_is_told_apart() {
         let native = Some((7, XdpMode::Native));
-        assert_eq!(found(None, None).severity, Severity::Ok);
-        assert_eq!(found(native, Some((7, 1))).what, "enforced, in native mode");
-        for (xdp, pinned, expected) in [
-            (native, None, "not the enforcer's"),
-            (native, Some((7, 0)), "not the enforcer's"),
-            (None, Some((7, 0)), "dead"),
-            (None, Some((7, 1)), "dead"),
-            (native, Some((8, 1)), "not the enforcer's"),
-            (Some((7, XdpMode::Generic)), Some((7, 1)), "configured for native"),
+        assert_eq!(found(None, None, false).severity, Severity::Ok);
+        assert_eq!(found(native, Some((7, 1)), true).what, "enforced, in native mode");
+        for (xdp, pinned, ours, expected) in [
+            (native, None, false, "not the enforcer's"),
+            (native, None, true, "an enforcer's, without a link"),
+            (native, Some((7, 0)), false, "not the enforcer's"),
+            (native, Some((8, 1)), false, "not the enforcer's"),
+            (None, Some((7, 0)), false, "dead"),
+            (None, Some((7, 1)), false, "dead"),
+            (Some((7, XdpMode::Generic)), Some((7, 1)), true, "configured for native"),
         ] {
-            let finding = found(xdp, pinned);
+            let finding = found(xdp, pinned, ours);
             assert!(finding.what.contains(expected), "{finding:?}");
             assert_eq!(finding.severity, Severity::Error);
         }
+    }
+    #[test]
+    fn a_dead_pin_does_not_make_an_enforcers_program_a_foreign_one() {
+        // Of another configuration: to take it off would end its enforcement.
+        let finding = found(Some((7, XdpMode::Native)), Some((6, 0)), true);
+        assert!(finding.what.contains("an enforcer's, without a link"), "{finding:?}");
+        assert!(!finding.cure.unwrap_or_default().contains("xdp off"));
     }
 }

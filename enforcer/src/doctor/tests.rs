@@ -11,7 +11,7 @@ fn examined(port: &str, policy: &str) -> Vec<Finding> {
         "policy = [\"policy.yaml\"]\nstate_directory = \"state\"\nruntime_directory = \"run\"\npin_directory = \"pins\"\n\
          [[port]]\ninterface = \"{port}\"\n"
     );
-    let config = crate::config::parse(&folder.path().join("enforcer.toml"), text).unwrap();
+    let config = crate::config::parse(&folder.path().join("enforcer.toml"), text.into()).unwrap();
     examine(&config)
 }
 

@@ -6,7 +6,6 @@
 //! in the state directory, across restarts and reboots, and switched on again at `enforcer detach`.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::error::Error;
 use super::ethtool;
 use super::netdev::{self, NetDevice};
+use crate::files::read_small;
 use crate::private;
 
 /// Features of a card that strip tags on receipt.
@@ -62,7 +62,7 @@ impl Offloads {
             )
         })?;
         let path = state_directory.join("offloads.json");
-        let saved = match fs::read(&path) {
+        let saved = match read_small(&path, 1) {
             Ok(text) => serde_json::from_slice(&text).map_err(|error| {
                 let path = path.display();
                 Error::Environment(format!("{path} is damaged ({error}): it says which VLAN offloads to switch on again at `enforcer detach`. Remove it, and set them by hand afterwards (ethtool -K PORT rxvlan on)"))
@@ -174,6 +174,8 @@ impl Offloads {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn device(name: &str, index: u32) -> NetDevice {

@@ -70,7 +70,7 @@ pub enum CaptureError {
         frames: u64,
     },
     /// The operating system does not read it.
-    #[error("it cannot be read behind frame {frames}")]
+    #[error("the operating system does not read it behind frame {frames}: a folder, or a damaged disk?")]
     Unreadable {
         /// Whole frames before.
         frames: u64,

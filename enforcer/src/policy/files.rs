@@ -9,7 +9,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::limits;
-use crate::diagnostics::{Diagnostic, Location, Sources, quote};
+use crate::diagnostics::{Diagnostic, Sources, quote};
 use crate::files::read_at_most;
 
 /// The texts of a policy.
@@ -54,7 +54,7 @@ pub(super) fn read(paths: &[PathBuf], findings: &mut Vec<Diagnostic>) -> Texts {
         match contents(&path, &mut room) {
             Ok(bytes) => {
                 digests.push(Sha256::digest(&bytes).into());
-                add(&mut sources, path, bytes, findings);
+                findings.extend(sources.add_octets(path, bytes).err());
             }
             Err(error) => findings.push(unreadable(&path, &error)),
         }
@@ -143,27 +143,6 @@ fn contents(path: &Path, room: &mut u64) -> io::Result<Vec<u8>> {
     };
     *room -= bytes.len() as u64;
     Ok(bytes)
-}
-
-fn add(sources: &mut Sources, path: PathBuf, bytes: Vec<u8>, findings: &mut Vec<Diagnostic>) {
-    let error = match String::from_utf8(bytes) {
-        Ok(text) => {
-            sources.add(path, text);
-            return;
-        }
-        Err(error) => error,
-    };
-    let start = error.utf8_error().valid_up_to() as u32;
-    let octet = error.as_bytes()[start as usize];
-    let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-    let file = sources.add(path, text);
-    let end = start + char::REPLACEMENT_CHARACTER.len_utf8() as u32;
-    let message = format!("the file is not UTF-8 text: octet 0x{octet:02x}");
-    findings.push(
-        Diagnostic::at(Location { file, start, end }, message)
-            .label("not UTF-8")
-            .help("save the file as UTF-8"),
-    );
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Diagnostic {

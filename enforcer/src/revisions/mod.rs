@@ -14,12 +14,16 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use crate::files::read_small;
+use crate::policy::limits;
 use crate::private;
 pub use pointer::{Pending, Pointer};
 pub use record::{Change, FileHeader, Header, Revision};
 
 /// Revisions that are kept.
 pub const KEPT: usize = 50;
+/// A revision is no larger: the texts of a policy, and who, when and why.
+const MEBIBYTES: u64 = (limits::TOTAL_BYTES >> 20) + 16;
 /// Names of files in the making start so.
 const UNFINISHED: &str = ".unfinished";
 const ENDING: &str = ".revision";
@@ -168,7 +172,7 @@ impl Store {
 
     fn read_pointer(&self, name: &str) -> Result<Pointer, String> {
         let path = self.folder.join(name);
-        let pointer = fs::read(&path)
+        let pointer = read_small(&path, MEBIBYTES)
             .map_err(|error| error.to_string())
             .and_then(|octets| record::unseal(&octets).map(|(pointer, _)| pointer));
         pointer.map_err(|error| format!("{}: {error}", path.display()))
@@ -205,7 +209,7 @@ impl Store {
 
     fn octets(&self, number: u32) -> Result<Vec<u8>, StoreError> {
         let path = self.path(number);
-        fs::read(&path).map_err(|error| match error.kind() {
+        read_small(&path, MEBIBYTES).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => StoreError::Missing(number),
             _ => failed("reading", &path, error),
         })

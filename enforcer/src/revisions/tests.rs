@@ -263,6 +263,25 @@ fn a_damaged_or_missing_pointer_is_read_from_its_copy() {
     }
 }
 
+/// Reading one would wait for whoever writes into it.
+#[test]
+fn a_pipe_is_no_pointer_and_no_revision() {
+    let (folder, store) = store();
+    add(&store, "a");
+    add(&store, "b");
+    let pipe = |name: &str| {
+        let path = folder.path().join("revisions").join(name);
+        fs::remove_file(&path).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
+    };
+    pipe(POINTER);
+    assert_eq!(store.pointer().in_force, 2);
+    pipe("00000002.revision");
+    let error = store.read(2).unwrap_err().to_string();
+    assert!(error.contains("not a regular file"), "{error}");
+    assert_eq!(store.read(1).unwrap().header.number, 1);
+}
+
 #[test]
 fn a_copy_one_step_behind_forgets_no_revision() {
     let (folder, store) = store();

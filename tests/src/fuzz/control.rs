@@ -89,6 +89,6 @@ fn socket() -> &'static Path {
 }
 
 fn state() -> State {
-    let config = enforcer::config::parse(Path::new("enforcer.toml"), CONFIGURATION.to_owned());
+    let config = enforcer::config::parse(Path::new("enforcer.toml"), CONFIGURATION.into());
     State::new(&config.unwrap_or_else(|findings| panic!("{findings}")))
 }

@@ -247,7 +247,7 @@ devices:
 
 fn configured(rest: &str) -> Config {
     let text = format!("policy = [\"policy\"]\n{rest}");
-    config::parse("enforcer.toml".as_ref(), text).unwrap_or_else(|findings| panic!("{findings}"))
+    config::parse("enforcer.toml".as_ref(), text.into()).unwrap_or_else(|findings| panic!("{findings}"))
 }
 
 const ACCESS: &str =
