@@ -8,6 +8,8 @@ use std::{
 
 use annotate_snippets::{AnnotationKind, Element, Group, Level, Renderer, Snippet};
 
+use crate::words::counted;
+
 /// More findings than this are counted, not shown.
 const SHOWN: usize = 1000;
 
@@ -277,9 +279,7 @@ impl Diagnostics {
         if self.list.len() > SHOWN {
             let _ = write!(text, "… and {} more\n\n", self.list.len() - SHOWN);
         }
-        let s = if self.list.len() == 1 { "" } else { "s" };
-        let what = self.level();
-        let _ = writeln!(text, "{} {what}{s}", self.list.len());
+        let _ = writeln!(text, "{}", counted(self.list.len(), self.level()));
         text
     }
 

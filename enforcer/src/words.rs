@@ -109,9 +109,23 @@ pub fn short(number: u64) -> String {
     }
 }
 
+/// `1 file`, `2 files`.
+pub fn counted(count: usize, what: &str) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{s}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_singular() {
+        assert_eq!(
+            [0, 1, 2].map(|count| counted(count, "file")),
+            ["0 files", "1 file", "2 files"]
+        );
+    }
 
     #[test]
     fn numbers_are_short() {

@@ -41,7 +41,7 @@ fn open_flows_that_the_files_would_cut_or_limit_are_told() -> Result<()> {
     configure(&gateway.namespace, &gateway.config(&["trunk0"]))?;
     let (code, plan, told) = planned(&gateway)?;
     assert_eq!((code, &plan["zones"]["added"][0]), (2, &"pumps".into()), "{plan:#}");
-    assert!(told.contains("everything is new"), "{told}");
+    assert!(told.contains("compared with an empty one"), "{told}");
 
     let enforcer = gateway.start(&["trunk0"])?;
     switch.send(&to_server(40_001, 443, SYN))?;

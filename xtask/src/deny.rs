@@ -49,7 +49,7 @@ fn install(workspace: &Workspace) -> Result<PathBuf> {
         .env("CARGO_TARGET_DIR", &scratch)
         // It runs for a second: what counts is the time to build it.
         .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
-        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0")
         .env("CARGO_PROFILE_RELEASE_LTO", "false");
     process::run(&mut install).context(
         "building cargo-deny failed: see cargo's messages above (crates.io out of reach, or no disk space?), or \

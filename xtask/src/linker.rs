@@ -108,8 +108,9 @@ fn build(machine: &dyn Machine, workspace: &Workspace, llvm: u32) -> Result<()> 
         .arg(own_folder(workspace, llvm))
         .env("LLVM_PREFIX", llvm_prefix(llvm))
         .env("CARGO_TARGET_DIR", &scratch)
-        // Nobody steps through the linker with a debugger.
-        .env("CARGO_PROFILE_RELEASE_DEBUG", "false");
+        // Nobody steps through the linker with a debugger, and its work is LLVM's.
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
     process::run(&mut install).context(
         "building bpf-linker failed: see cargo's messages above (crates.io out of reach, or no disk space?), and run \
          `cargo xtask setup` again",

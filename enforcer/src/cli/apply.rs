@@ -27,12 +27,10 @@ pub(super) struct Arguments {
 }
 
 fn time_to_confirm(text: &str) -> Result<Duration, String> {
-    let time = span(text)?;
-    if control::CONFIRM.contains(&time.as_secs()) {
-        Ok(time)
-    } else {
-        Err("from one second to 24 hours".to_owned())
-    }
+    let time = span(text)
+        .ok()
+        .filter(|time| control::CONFIRM.contains(&time.as_secs()));
+    time.ok_or_else(|| "write a number and a unit, from 1s to 24h, such as 90s, 10m or 2h".to_owned())
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Exit> {

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::{ConfigArgument, Exit, OutputFormat};
 use crate::doctor::{self, Finding, Severity};
+use crate::words::counted;
 
 #[derive(clap::Args)]
 #[command(
@@ -32,8 +33,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Exit> {
     }
     match errors {
         0 => Ok(()),
-        1 => Err(Exit::input("1 error found")),
-        _ => Err(Exit::input(format!("{errors} errors found"))),
+        _ => Err(Exit::input(format!("{} found", counted(errors, "error")))),
     }
 }
 

@@ -4,6 +4,7 @@ use crate::control::CallError;
 use crate::controller::Failure;
 use crate::diagnostics::Diagnostics;
 use crate::kernel::Error;
+use crate::words::counted;
 
 /// Wrong input, or a finding.
 const INPUT: u8 = 1;
@@ -47,9 +48,7 @@ impl Exit {
 
     /// As many findings, which stand on standard output already.
     pub(crate) fn findings(errors: &Diagnostics) -> Self {
-        let (count, what) = (errors.list.len(), errors.level());
-        let s = if count == 1 { "" } else { "s" };
-        Self::new(errors.exit_code(), format!("{count} {what}{s}"))
+        Self::new(errors.exit_code(), counted(errors.list.len(), errors.level()))
     }
 }
 

@@ -107,7 +107,9 @@ fn against(arguments: &Arguments) -> Result<Option<ValidPolicy>, Exit> {
     if one == Path::new(RUNNING) {
         let found = in_force(&arguments.config.load()?)?;
         if found.is_none() {
-            eprintln!("no enforcer runs here, and no policy was ever in force: everything is new");
+            eprintln!(
+                "no enforcer runs here, and no policy was ever in force: compared with an empty one, which refuses everything; until the first start nothing is refused"
+            );
         }
         return Ok(found);
     }

@@ -9,6 +9,7 @@ use super::Finding;
 use crate::config::Config;
 use crate::control::{self, CallError, Verb};
 use crate::policy;
+use crate::words::counted;
 
 /// Octets that have to be free for the state: a rotation of what is kept there has to fit.
 const FREE: u64 = 64 << 20;
@@ -26,7 +27,10 @@ fn policy(config: &Config) -> Finding {
     let paths: Vec<_> = config.policy.iter().map(|path| path.display().to_string()).collect();
     let paths = paths.join(" ");
     match policy::check(&config.policy, Some(config), SystemTime::now()) {
-        Ok(summary) => Finding::ok("policy", format!("{paths}: {} rules, good", summary.policy.rules.len())),
+        Ok(summary) => Finding::ok(
+            "policy",
+            format!("{paths}: {}, good", counted(summary.policy.rules.len(), "rule")),
+        ),
         Err(errors) => Finding::error(
             "policy",
             format!("{paths}: errors: {}", errors.list.len()),

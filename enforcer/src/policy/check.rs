@@ -9,6 +9,7 @@ use std::{
 use super::{TableSet, ValidPolicy, compile_with_lints, load};
 use crate::config::Config;
 use crate::diagnostics::Diagnostics;
+use crate::words::counted;
 
 /// What a good policy holds.
 #[derive(Debug)]
@@ -45,12 +46,12 @@ impl fmt::Display for Summary {
         let policy = &self.policy;
         writeln!(
             f,
-            "policy is good: {} files, {} zones, {} devices, {} services, {} rules ({:.0?})",
-            policy.sources.len(),
-            policy.zones.len() - 2,
-            policy.devices.len(),
-            policy.services.len(),
-            policy.rules.len(),
+            "policy is good: {}, {}, {}, {}, {} ({:.0?})",
+            counted(policy.sources.len(), "file"),
+            counted(policy.zones.len() - 2, "zone"),
+            counted(policy.devices.len(), "device"),
+            counted(policy.services.len(), "service"),
+            counted(policy.rules.len(), "rule"),
             self.elapsed
         )?;
         let sizes = self.tables.sizes();

@@ -1,7 +1,7 @@
 //! `cargo xtask kernels`: the enforcer on the kernels that users run.
 
 use super::{build, check, setup};
-use crate::kernels::debian::{KEYS, Store};
+use crate::kernels::debian::{KEYS, Kernel, Store};
 use crate::kernels::guest::{self, Purpose, Report};
 use crate::kernels::table;
 use crate::machine::{Local, Machine};
@@ -10,7 +10,9 @@ use crate::process::{self, CheckFailed};
 use crate::workspace::Workspace;
 use anyhow::{Context, Result};
 use std::fs;
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::thread;
 
 /// The series of kernels, oldest first: Debian 11's, 12's and 13's, and the newest.
 const SERIES: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", "7"];
@@ -98,22 +100,42 @@ fn boot_all(workspace: &Workspace, series: &[String], short: bool, refresh: bool
     process::run(&mut helpers)?;
     let purpose = Purpose::Checks { short };
     let base = guest::base(workspace, &purpose)?;
+    let kernels = series
+        .iter()
+        .map(|series| store.kernel(series))
+        .collect::<Result<Vec<_>>>()?;
+    // The hospital's floods want the processors for themselves.
+    let at_once = if short { 2 } else { 1 };
     let mut reports = Vec::new();
-    for series in series {
-        let kernel = store.kernel(series)?;
+    for kernels in kernels.chunks(at_once) {
+        reports.extend(boot_beside(kernels, &base, &folder, &purpose)?);
+    }
+    Ok(reports)
+}
+
+/// Boots kernels side by side, and tells of each when it is through.
+fn boot_beside(kernels: &[Kernel], base: &[u8], folder: &Path, purpose: &Purpose) -> Result<Vec<Report>> {
+    let one = |kernel: &Kernel| -> Result<Report> {
         eprintln!("kernels: booting {}", kernel.release);
-        let report = guest::check(&kernel, &base, &folder, &purpose)?;
-        eprintln!(
-            "kernels: {}: {} of {} checks held ({:.0} s)",
+        let report = guest::check(kernel, base, folder, purpose)?;
+        eprint!(
+            "kernels: {}: {} of {} checks held ({:.0} s)\n{}",
             report.release,
             report.outcomes.iter().filter(|outcome| outcome.passed).count(),
             report.outcomes.len(),
-            report.took.as_secs_f64()
+            report.took.as_secs_f64(),
+            table::failures(&report)
         );
-        eprint!("{}", table::failures(&report));
-        reports.push(report);
-    }
-    Ok(reports)
+        Ok(report)
+    };
+    let one = &one;
+    thread::scope(|scope| {
+        let started: Vec<_> = kernels.iter().map(|kernel| scope.spawn(move || one(kernel))).collect();
+        let ended = started
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        ended.collect()
+    })
 }
 
 /// The kernels that were fetched; installs what machines are made with.
