@@ -1,12 +1,14 @@
-//! What is declared: zones and devices that come, go, or say something else than before.
+//! What is declared: zones, devices and watched promises that come, go, or say something else than before.
 
 use serde::Serialize;
 
-use super::words;
-use crate::policy::valid::{Device, GuardMode, Guards, Mode, OnNoPolicy, ValidPolicy, Zone};
+use super::{services, words};
+use crate::policy::valid::{
+    Device, GuardMode, Guards, Mode, MustFlow, OnNoPolicy, Selector, ServiceMatch, ValidPolicy, Zone,
+};
 use crate::words as written;
 
-/// Zones or devices, by name.
+/// Zones, devices or promises, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Inventory {
     /// Those that only the policy after has.
@@ -17,10 +19,10 @@ pub struct Inventory {
     pub changed: Vec<Attribute>,
 }
 
-/// Something that a zone or a device says otherwise than before.
+/// Something that one of them says otherwise than before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Attribute {
-    /// The zone or device.
+    /// The zone, device or promise.
     pub name: String,
     /// The key in the policy.
     pub key: &'static str,
@@ -92,6 +94,44 @@ pub(super) fn devices(policies: [&ValidPolicy; 2]) -> Inventory {
     )
 }
 
+/// What two policies let the controller watch for silence. Promises without it change nothing that runs: they are proven
+/// when a policy is read.
+pub(super) fn watched(policies: [&ValidPolicy; 2]) -> Inventory {
+    let [before, after] = policies.map(|policy| {
+        let mut watched: Vec<_> = policy.must_flow.iter().filter(|one| one.silence.is_some()).collect();
+        watched.sort_by_key(|one| &one.kept.name);
+        watched
+    });
+    Inventory::of(
+        [&before, &after],
+        |one: &&MustFlow| &one.kept.name,
+        |one, side| of_promise(one, policies[side]),
+    )
+}
+
+fn of_promise(promise: &MustFlow, policy: &ValidPolicy) -> Attributes {
+    let ends = |selectors: &[Selector]| {
+        let name = |selector: &Selector| match *selector {
+            Selector::Any => "any".to_owned(),
+            Selector::Zone(zone) => policy.zones[zone].name.clone(),
+            Selector::Device(device) => policy.devices[device].name.clone(),
+            Selector::Prefix(prefix) => prefix.to_string(),
+        };
+        sorted(selectors.iter().map(name).collect())
+    };
+    let service = |service: &ServiceMatch| match *service {
+        ServiceMatch::Any => "any".to_owned(),
+        ServiceMatch::Protocol(protocol) => written::protocol(protocol),
+        ServiceMatch::Ports { protocol, first, last } => services::written(protocol, first, last),
+    };
+    vec![
+        ("silence", format!("{:?}", promise.silence.unwrap_or_default())),
+        ("from", ends(&promise.kept.from)),
+        ("to", ends(&promise.kept.to)),
+        ("services", sorted(promise.kept.services.iter().map(service).collect())),
+    ]
+}
+
 fn of_zone(zone: &Zone, policy: &ValidPolicy) -> Attributes {
     let mode = match zone.mode {
         Some(Mode::Enforce) => "enforce",
@@ -143,6 +183,12 @@ fn listed<T: ToString + Ord + Copy>(items: &[T]) -> String {
     items.sort_unstable();
     items.dedup();
     joined(&items.iter().map(T::to_string).collect::<Vec<_>>())
+}
+
+fn sorted(mut items: Vec<String>) -> String {
+    items.sort_unstable();
+    items.dedup();
+    joined(&items)
 }
 
 fn joined(items: &[String]) -> String {

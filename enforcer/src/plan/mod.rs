@@ -9,7 +9,7 @@
 //! pairs.rs      all pairs of classes -> where effects differ
 //! changes.rs    where effects differ -> lines for people, each with an example that both engines confirm
 //! flows.rs      flows that a running enforcer keeps -> which would be cut, which limited
-//! inventory.rs  zones and devices that come, go, or say something else
+//! inventory.rs  zones, devices and watched promises that come, go, or say something else
 //! render.rs     all of it as text; words.rs: limits and times
 //! ```
 //!
@@ -57,6 +57,8 @@ pub struct Plan {
     pub zones: Inventory,
     /// Devices, by name.
     pub devices: Inventory,
+    /// What `must_flow` lets the controller watch for silence, by name.
+    pub watched: Inventory,
     /// How full the tables are.
     pub tables: Vec<Table>,
     /// What becomes of the flows of a running enforcer; `None` where none was asked.
@@ -64,9 +66,18 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// What one of each list is called, and the list.
+    fn inventories(&self) -> [(&'static str, &Inventory); 3] {
+        [
+            ("zone", &self.zones),
+            ("device", &self.devices),
+            ("watched promise", &self.watched),
+        ]
+    }
+
     /// Whether the policies mean the same. The sizes of tables do not matter.
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.zones.is_empty() && self.devices.is_empty()
+        self.changes.is_empty() && self.inventories().iter().all(|(_, inventory)| inventory.is_empty())
     }
 }
 
@@ -248,6 +259,7 @@ impl<'p> Comparison<'p> {
             changes,
             zones: inventory::zones([before, after]),
             devices: inventory::devices([before, after]),
+            watched: inventory::watched([before, after]),
             tables: tables(self.policies[0].tables(), self.policies[1].tables()),
             flows: None,
         })

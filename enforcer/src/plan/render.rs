@@ -40,7 +40,7 @@ impl Kind {
 /// The whole plan, with a line of counts at its end.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (what, inventory) in [("zone", &self.zones), ("device", &self.devices)] {
+        for (what, inventory) in self.inventories() {
             f.write_str(&listed(what, inventory))?;
         }
         for change in self.grouped() {
@@ -80,7 +80,7 @@ impl Plan {
         } else {
             kinds.join(", ")
         };
-        for (what, inventory) in [("zones", &self.zones), ("devices", &self.devices)] {
+        for (what, inventory) in self.inventories() {
             let counts = [
                 (inventory.added.len(), "added"),
                 (inventory.removed.len(), "removed"),
@@ -89,7 +89,7 @@ impl Plan {
             let counts = counts.iter().filter(|(count, _)| *count > 0);
             let counts: Vec<_> = counts.map(|(count, word)| format!("{count} {word}")).collect();
             if !counts.is_empty() {
-                let _ = write!(text, "; {what}: {}", counts.join(", "));
+                let _ = write!(text, "; {what}s: {}", counts.join(", "));
             }
         }
         text

@@ -148,14 +148,12 @@ fn listed<'s>(pieces: impl Iterator<Item = &'s Piece>) -> Vec<String> {
         }
     }
     joined.sort_by_key(|piece| ![protocol::TCP, protocol::UDP].contains(&piece.protocol));
-    joined.iter().map(written).collect()
+    let text = |piece: &Piece| written(piece.protocol, piece.first, piece.last);
+    joined.iter().map(text).collect()
 }
 
 /// `tcp/443`, `tcp/1-1023`, `icmp/8`, `gre`.
-fn written(piece: &Piece) -> String {
-    let Piece {
-        protocol, first, last, ..
-    } = *piece;
+pub(super) fn written(protocol: u8, first: u16, last: u16) -> String {
     let name = words::protocol(protocol);
     match protocol {
         _ if first == 0 && last == u16::MAX => name,

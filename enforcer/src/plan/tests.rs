@@ -132,6 +132,30 @@ fn a_zone_that_begins_to_enforce_is_told_with_what_it_will_drop() {
 }
 
 #[test]
+fn a_promise_that_is_watched_otherwise_is_a_difference() {
+    let rule = "  a: {from: pumps, to: servers, services: tcp/443, action: allow}";
+    let with = |more: &str| {
+        let promise = format!("{rule}\nmust_flow:\n  status: {{from: pumps, to: server-1, services: tcp/443{more}}}");
+        load(ZONES, DEVICES, &promise)
+    };
+    let plan = between(&with(", silence: 10s"), &with(", silence: 2min"));
+    assert!(!plan.is_empty());
+    let said = plan.to_string();
+    assert!(
+        said.contains("~ watched promise status: silence was 10s, becomes 120s"),
+        "{said}"
+    );
+    assert!(
+        said.contains("no packet meets with anything else; watched promises: 1 changed"),
+        "{said}"
+    );
+    let plan = between(&with(""), &with(", silence: 10s"));
+    assert_eq!(plan.watched.added, ["status"]);
+    // What is only proven changes nothing that runs.
+    assert!(between(&load(ZONES, DEVICES, rule), &with("")).is_empty());
+}
+
+#[test]
 fn a_zone_moves_to_another_vlan_without_a_line_for_its_packets() {
     let rule = "  a: {from: pumps, to: servers, services: tcp/443, action: allow}";
     let moved = ZONES.replace("vlan: 110", "vlan: 111");
