@@ -3,6 +3,7 @@
 mod gateway;
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
@@ -12,7 +13,7 @@ use enforcer_common::abi::{FlowKey, FlowState};
 use enforcer_tests::lab::Enforcer;
 use enforcer_tests::packet::packet;
 use gateway::ward::{ACK, RUNTIME, SERVER, SYN, to_pump, to_server, ward};
-use gateway::{Gateway, eventually};
+use gateway::{Gateway, MAPS, eventually};
 use serde_json::Value;
 fn json_lines(gateway: &Gateway, arguments: &[&str]) -> Result<Vec<Value>> {
     let mut all = vec!["flows", "--config", Enforcer::CONFIG, "--output", "json"];
@@ -20,6 +21,46 @@ fn json_lines(gateway: &Gateway, arguments: &[&str]) -> Result<Vec<Value>> {
     let (code, text, errors) = gateway.run(&all)?;
     ensure!(code == 0, "{code}: {errors}");
     Ok(text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
+}
+
+/// Else a reload would begin without flows, and number its policy as an earlier one was: what that permitted would go on.
+#[test]
+fn tables_whose_pins_somebody_removes_are_kept_with_what_they_hold() -> Result<()> {
+    let (gateway, switch) = ward()?;
+    let enforcer = gateway.start(&["trunk0"])?;
+    switch.send(&to_server(40_001, 443, SYN))?;
+    switch.send(&to_pump(40_001, SYN | ACK))?;
+    let flow = || Ok::<_, anyhow::Error>(json_lines(&gateway, &[])?.len() == 2);
+    eventually("a flow and the summary are told", flow)?;
+    // At once, and by the reload itself.
+    for generation in 2..4 {
+        gateway.namespace.enter(|| fs::remove_dir_all(MAPS))?;
+        let (code, _, text) = gateway.command("reload")?;
+        assert_eq!(
+            (code, text.contains(&format!("generation {generation}"))),
+            (0, true),
+            "{text}"
+        );
+        assert!(flow()?, "the flow is kept");
+    }
+    // In its own time.
+    gateway
+        .namespace
+        .enter(|| fs::remove_file(Path::new(MAPS).join("META")))?;
+    let pinned = || gateway.namespace.enter(|| Path::new(MAPS).join("META").exists());
+    eventually("the table is pinned again", || Ok(pinned()))?;
+
+    // While no controller runs, nobody makes it again; numbers go on all the same.
+    enforcer.kill()?;
+    gateway
+        .namespace
+        .enter(|| fs::remove_file(Path::new(MAPS).join("META")))?;
+    let _enforcer = gateway.start(&["trunk0"])?;
+    let (_, text, _) = gateway.run(&["status", "--config", Enforcer::CONFIG, "--output", "json"])?;
+    let status: Value = serde_json::from_str(&text)?;
+    assert!(status["generation"]["number"].as_u64() > Some(1_000_000), "{status:#}");
+    assert!(flow()?, "the flow is kept");
+    Ok(())
 }
 
 #[test]

@@ -132,6 +132,12 @@ fn a_pin_that_somebody_removes_is_made_again_so_that_a_crash_does_not_end_enforc
         eventually("the link is pinned again", || Ok(gateway.pinned() == ["trunk0"]))?;
     }
     assert_eq!(gateway.program("trunk0")?, running, "nothing else changed");
+    // A reload does not wait for that.
+    gateway.namespace.enter(|| fs::remove_dir_all(LINKS))?;
+    let (code, _, text) = gateway.command("reload")?;
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(gateway.pinned(), ["trunk0"]);
+    let running = gateway.program("trunk0")?;
     enforcer.kill()?;
     assert_eq!(gateway.program("trunk0")?, running);
     Ok(())

@@ -156,6 +156,7 @@ impl Controller {
     }
 
     fn put_in_force(&mut self, policy: Compiled) -> Result<(), Error> {
+        self.keep_pinned()?;
         let wall = WallClock::read();
         let wanted = self.devices()?;
         for port in &wanted {
@@ -283,9 +284,17 @@ impl Controller {
     }
 
     /// One more than the newest generation that was ever attached here. A number is never used twice, not even after a
-    /// failure: a flow that bears it would count as decided by the wrong policy.
+    /// failure: a flow that bears it would count as decided by the wrong policy. Where flows are left and the number was removed,
+    /// the clock gives one that is larger than any before.
     fn next_number(&self) -> Result<u32, Error> {
-        Ok(self.meta()?.map_or(1, |meta| meta.generation + 1))
+        let bear_it = ["FLOWS", "HALF_OPEN", "FRAGMENTS"];
+        let some_are_left = bear_it.iter().any(|name| self.pins.maps().join(name).exists());
+        let first = if some_are_left {
+            unix(SystemTime::now()) as u32
+        } else {
+            1
+        };
+        Ok(self.meta()?.map_or(first, |meta| meta.generation + 1))
     }
 
     /// What the kernel was told of the policy in force; `None` before the first.
@@ -316,10 +325,21 @@ impl Controller {
             tracing::warn!("an interface is back, or was made anew: putting the policy on it");
             self.reattach()?;
         }
+        self.keep_pinned()
+    }
+
+    fn keep_pinned(&self) -> Result<(), Error> {
         for link in &self.links {
             if link.keep_pinned(&self.pins)? {
                 let port = &link.interface;
                 tracing::error!(port, "somebody removed the pin of this port's link: pinned it again");
+            }
+        }
+        if let Some(running) = &self.running {
+            let tables = running.generation.keep_pinned(&self.pins)?;
+            if !tables.is_empty() {
+                let tables = tables.join(", ");
+                tracing::error!(tables, "somebody removed the pins of these tables: pinned them again");
             }
         }
         Ok(())

@@ -17,6 +17,8 @@ use tempfile::TempDir;
 /// On a busy machine a start takes seconds.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 pub(crate) const LINKS: &str = "/sys/fs/bpf/enforcer/v4/links";
+/// Where those of the shared tables are.
+pub(crate) const MAPS: &str = "/sys/fs/bpf/enforcer/v4/maps";
 /// A policy.
 pub(crate) const GOOD: &str = "zones:\n  pumps: {vlan: 110, subnets: [10.10.110.0/24], mode: enforce}\n  \
                     servers: {vlan: 20, subnets: [10.20.0.0/16], mode: enforce}\n\

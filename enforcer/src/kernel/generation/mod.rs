@@ -3,6 +3,7 @@
 mod naming;
 mod seed;
 
+use std::fs;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -18,8 +19,10 @@ use super::error::{Error, errno};
 use super::fill::fill;
 use super::inline;
 use super::oldest;
+use super::pins::Pins;
 use super::ports::{self, PortSetup};
 use super::shared::{self, SharedMaps, Sizes};
+use super::sys;
 use super::ticks::TickClock;
 use crate::object::OBJECT;
 use crate::policy::TableSet;
@@ -218,6 +221,22 @@ impl Generation {
         fd.as_fd()
             .try_clone_to_owned()
             .map_err(|error| Error::system("duplicating a handle", error))
+    }
+
+    /// Pins shared maps again whose pins somebody removed: the next generation would begin with empty ones. Returns their names.
+    ///
+    /// # Errors
+    /// When one cannot be pinned.
+    pub fn keep_pinned(&self, pins: &Pins) -> Result<Vec<&'static str>, Error> {
+        let names = Sizes::default().entries().map(|(name, _)| name);
+        let missing = |name: &&str| fs::symlink_metadata(pins.maps().join(name)).is_err();
+        let missing: Vec<_> = names.into_iter().filter(missing).collect();
+        for name in &missing {
+            pins.make_folders()?;
+            sys::object_pin(self.map(name)?.fd().as_fd(), &pins.maps().join(name))
+                .map_err(|error| Error::system(format!("pinning the table {name}"), error))?;
+        }
+        Ok(missing)
     }
 
     /// Another handle of a map, for `Array`, `PerCpuArray`, `RingBuf` and so on. It stays valid when the generation
