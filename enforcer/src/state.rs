@@ -24,7 +24,7 @@ use crate::kernel::generation::typed;
 use crate::kernel::{Error, Generation, Sizes, SlotNames};
 use crate::learn::{self, Recorder};
 use crate::policy::TableSet;
-use crate::silence::Silence;
+use crate::silence::Standing;
 pub use pending::PendingStatus;
 pub use source::PolicySource;
 pub use table_use::{TableCount, TableUse};
@@ -49,8 +49,6 @@ pub struct State {
     pub activity: ActivityCache,
     /// What no rule permits and monitor mode lets pass, kept for `enforcer learn`.
     pub learned: Recorder,
-    /// Whether what `must_flow` promises comes.
-    pub silence: Silence,
     /// Idle seconds after which a flow is forgotten, by the code of a `FlowState`.
     pub idle_seconds: [u32; 8],
     /// Addresses learnt by DHCP.
@@ -103,6 +101,8 @@ pub struct Status {
     pub pending: Option<PendingStatus>,
     /// The ports, in the order of the configuration.
     pub ports: Vec<PortStatus>,
+    /// The promises that are watched for silence, by name.
+    pub must_flow: BTreeMap<String, Standing>,
     /// The last attempt to load a policy.
     pub last_reload: Option<ReloadStatus>,
     /// Attempts that succeeded.
@@ -244,7 +244,6 @@ impl State {
             sightings: Sightings::default(),
             activity: ActivityCache::default(),
             learned: Recorder::new(learn::path(&config.state_directory)),
-            silence: Silence::default(),
             idle_seconds: config.idle_seconds,
             bindings: Bindings::new(&config.state_directory),
             audit: Trail::new(&config.state_directory),

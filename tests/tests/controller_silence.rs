@@ -46,6 +46,14 @@ fn silence_is_told_and_so_is_its_end() -> Result<()> {
     // Nobody has said anything since the start: the promise is silent, and of the device nobody knows.
     eventually("the promise is silent", || Ok(silent(&enforcer)? == 1))?;
     assert_eq!(gauge(&enforcer, "enforcer_must_flow_silent_devices")?, 0);
+    let ask = |words: &[&str]| gateway.run(&[&["status", "--config", Enforcer::CONFIG], words].concat());
+    let (code, text, _) = ask(&[])?;
+    assert!(code == 0 && text.contains("must_flow alarms: SILENT"), "{text}");
+    let told_by_status: Value = serde_json::from_str(&ask(&["--output", "json"])?.1)?;
+    assert_eq!(
+        told_by_status["must_flow"]["alarms"]["silent"], true,
+        "{told_by_status:#}"
+    );
 
     switch.send(&to_server(40_001, 443, SYN))?;
     switch.send(&to_pump(40_001, SYN | ACK))?;

@@ -44,6 +44,13 @@ fn print(status: &Value) {
         let link = if port["up"] == true { "" } else { ", link down" };
         println!("  port {name}: {attached}, {mode}{link}{tags}");
     }
+    for (name, standing) in status["must_flow"].as_object().into_iter().flatten() {
+        if standing["silent"] == true {
+            println!("  must_flow {name}: SILENT, nobody sends");
+        } else if let Some(devices) = standing["silent_devices"].as_u64().filter(|devices| *devices > 0) {
+            println!("  must_flow {name}: {devices} of the devices that were heard SILENT");
+        }
+    }
     let reload = &status["last_reload"];
     if let Some(at) = reload["at"].as_str() {
         let result = if reload["ok"] == true { "good" } else { "FAILED" };

@@ -12,7 +12,7 @@ mod books;
 mod watch;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
@@ -37,28 +37,13 @@ const SHARE: u32 = 20;
 /// So many readings in the shortest silence.
 const READINGS: u32 = 4;
 
-/// What the metrics tell of a promise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How a promise stands, as of the last reading.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Standing {
     /// Nobody speaks.
     pub silent: bool,
     /// Devices that have been heard and are silent.
     pub silent_devices: usize,
-}
-
-/// What is known of all promises that are watched, by name.
-#[derive(Default)]
-pub struct Silence(Mutex<BTreeMap<String, Standing>>);
-
-impl Silence {
-    /// As of the last reading.
-    pub fn standings(&self) -> BTreeMap<String, Standing> {
-        self.told().clone()
-    }
-
-    fn told(&self) -> MutexGuard<'_, BTreeMap<String, Standing>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// An event: a promise, or a device of it, has become silent, or is heard again.
@@ -101,7 +86,7 @@ fn look(state: &State, output: &Output, books: &mut Books) -> Duration {
     let shortest = watches.iter().map(|watch| watch.silence).min();
     let (Some(names), Some(shortest)) = (&names, shortest) else {
         *books = Books::default();
-        state.silence.told().clear();
+        publish(state, BTreeMap::new());
         return IDLE;
     };
     books.retain(names);
@@ -115,11 +100,17 @@ fn look(state: &State, output: &Output, books: &mut Books) -> Duration {
             for news in books.enter(watches, voices, now) {
                 tell(state, output, &news, now);
             }
-            *state.silence.told() = books.standings();
+            publish(state, books.standings());
         }
         Err(error) => tracing::warn!("reading the flows to watch `must_flow`: {error}"),
     }
     pause
+}
+
+fn publish(state: &State, standings: BTreeMap<String, Standing>) {
+    if state.status().must_flow != standings {
+        state.update(|status| status.must_flow = standings);
+    }
 }
 
 /// The policy in force.
