@@ -63,6 +63,8 @@ pub const UNKNOWN_ZONE: u16 = 0;
 pub const SELF_ZONE: u16 = 1;
 /// No LAN: the VLAN of endpoints that live on none.
 pub const NO_LAN: u16 = 0;
+/// Where the gateway's own addresses are at home, as [`home`](crate::classify::home) has it: on every LAN that it is the gateway of.
+pub const OWN_LAN: u16 = u16::MAX;
 
 /// Asserts at compile time that a type has the size that both sides were designed for, and no hidden padding.
 macro_rules! layout {

@@ -5,8 +5,8 @@
 //! that the policy compiler has filled. Precedence is settled there.
 
 use crate::abi::{
-    Address, BindingKey, DEADLINES, DEFAULT_RULE, Endpoint, Lan, NO_LAN, NO_RULES, PROTOCOL_PORTS, Rule, TRIE_HOST,
-    TRIE_NODE, UNKNOWN_ENDPOINT,
+    Address, BindingKey, DEADLINES, DEFAULT_RULE, Endpoint, Lan, NO_LAN, NO_RULES, OWN_LAN, PROTOCOL_PORTS, Rule, SELF_ZONE,
+    TRIE_HOST, TRIE_NODE, UNKNOWN_ENDPOINT,
 };
 use crate::packet::{Ports, protocol};
 use crate::tables::Tables;
@@ -98,11 +98,14 @@ pub fn endpoint_id<T: Tables>(tables: &T, lan: &Lan, family: u8, address: &Addre
     })
 }
 
-/// The LAN where an address lives, as seen from `lan`; [`NO_LAN`] for the gateway's own, and for those that no zone declares.
+/// The LAN where an address lives, as seen from `lan`; [`OWN_LAN`] for the gateway's own, [`NO_LAN`] for those that no zone declares.
 #[inline(always)]
 pub fn home<T: Tables>(tables: &T, lan: &Lan, family: u8, address: &Address) -> u16 {
     let endpoint = endpoint_id(tables, lan, family, address).and_then(|id| tables.endpoint(id));
-    endpoint.map_or(NO_LAN, |endpoint| endpoint.lan)
+    endpoint.map_or(NO_LAN, |endpoint| match endpoint.zone {
+        SELF_ZONE => OWN_LAN,
+        _ => endpoint.lan,
+    })
 }
 
 /// The endpoint id of the device that got an address by DHCP, if its lease runs; else the unknown one.

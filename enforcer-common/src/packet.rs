@@ -117,7 +117,8 @@ pub struct Packet {
     pub transport_at: u16,
     /// What the parts of one packet have in common.
     pub fragment_id: u32,
-    /// Where this part starts in the payload of the whole packet, in octets.
+    /// Where a later part starts in what was cut into parts, in octets; of the first one, its transport header, which extension headers
+    /// may precede.
     pub fragment_offset: u16,
     /// Octets from the transport header to the end of this packet or fragment.
     pub transport_length: u16,

@@ -8,7 +8,7 @@ mod flows;
 mod ruling;
 
 use crate::abi::{
-    Address, DEFAULT_RULE, Endpoint, FlowKey, FragmentKey, FragmentRecord, Lan, NO_LAN, mode, settings_flags,
+    Address, DEFAULT_RULE, Endpoint, FlowKey, FragmentKey, FragmentRecord, Lan, NO_LAN, OWN_LAN, mode, settings_flags,
 };
 use crate::budget::{self, Charge};
 use crate::classify::{self, Service};
@@ -196,22 +196,25 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
         ruling.in_flow(answers)
     }
 
-    /// Remembers a first fragment for those that follow.
+    /// Remembers a first fragment for those that follow. One that comes again, shorter, does not open what the one before has
+    /// closed: receivers keep what they have.
     #[inline(always)]
     fn lead(&self, key: &mut FragmentKey, ruling: Ruling) {
+        fragment::key(self.packet, self.lan, key);
+        let before = self.tables.fragment(key).map_or(0, |before| fragment::covered(&before, self.now));
         let record = FragmentRecord {
             seen: self.now,
             rule: ruling.rule,
             generation: self.tables.generation(),
-            length: self.packet.transport_length,
-            source_port: self.packet.source_port,
+            length: fragment::end(self.packet).max(before),
+            // One store for both ports would cross a word of the stack, which verifiers refuse.
+            source_port: core::hint::black_box(self.packet.source_port),
             destination_port: self.packet.destination_port,
             refusal: ruling.refusal as u8,
             answers: u8::from(ruling.answers()),
             protocol: self.packet.protocol.into(),
             reserved: 0,
         };
-        fragment::key(self.packet, self.lan, key);
         self.tables.insert_fragment(key, &record);
     }
 
@@ -232,11 +235,13 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
     }
 
     /// Whether the way to `receiver` leads over the VLAN that the frame came by: a router or the receiver itself reports an
-    /// error from there. Elsewhere it is forged (RFC 5927). Where an address lives that no zone declares, nobody knows.
+    /// error from there. Elsewhere it is forged (RFC 5927). The way to the gateway of a VLAN is that VLAN: only in inline mode, where it
+    /// is another box, does such an error come by. Where an address lives that no zone declares, nobody knows.
     #[inline(always)]
     fn is_beyond(&self, receiver: &Address) -> bool {
         let home = self.tables.home(self.lan, self.packet.family, receiver);
-        home == NO_LAN || home == self.decision.lan
+        let beyond = if home == OWN_LAN { self.destination.lan } else { home };
+        beyond == self.decision.lan || home == NO_LAN
     }
 
     /// What an earlier frame of this generation was told by `told`; or when that rule has ended meanwhile, what stands behind

@@ -326,6 +326,10 @@ impl Tables for KernelTables {
     }
     #[inline(always)]
     fn insert_fragment(&self, key: &FragmentKey, record: &FragmentRecord) {
-        entered(StateTable::Fragments, maps::FRAGMENTS.insert(key, record, 0));
+        let replaces = maps::FRAGMENTS.get_ptr(key).is_some();
+        let outcome = maps::FRAGMENTS.insert(key, record, 0);
+        if !replaces || outcome.is_err() {
+            entered(StateTable::Fragments, outcome);
+        }
     }
 }

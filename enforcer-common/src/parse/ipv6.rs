@@ -59,6 +59,7 @@ fn extensions<F: Frame + ?Sized>(frame: &F, mut at: u32, mut left: u32, packet: 
             return Err(DropReason::MalformedIpv6);
         }
         let header = frame.read::<8>(at).ok_or(DropReason::TruncatedIpv6)?;
+        let is_fragment_header = packet.protocol == extension::FRAGMENT;
         let length = match packet.protocol {
             extension::FRAGMENT => {
                 // RFC 8200, section 4.1: one at most. Receivers would follow the first one, and this parser the last.
@@ -90,6 +91,10 @@ fn extensions<F: Frame + ?Sized>(frame: &F, mut at: u32, mut left: u32, packet: 
         packet.protocol = header[0];
         at += length;
         left -= length;
+        if matches!(packet.fragment, Fragment::First) && !is_fragment_header {
+            // What a first fragment has of the packet begins here, and not with the transport header.
+            packet.fragment_offset += length as u16;
+        }
         if matches!(packet.fragment, Fragment::Later) {
             // What follows is a part of something; its first octets are no header.
             return transport::parse(frame, at, left, packet);

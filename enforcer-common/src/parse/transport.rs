@@ -35,8 +35,8 @@ pub(super) fn parse<F: Frame + ?Sized>(frame: &F, at: u32, left: u32, packet: &m
 #[inline(always)]
 const fn is_impossible(packet: &Packet) -> bool {
     let header = if packet.family == 4 { 20 } else { 0 };
-    let end = header + packet.fragment_offset as u32 + packet.transport_length as u32;
-    end > u16::MAX as u32 || (packet.more_fragments && !packet.transport_length.is_multiple_of(8))
+    let end = packet.fragment_offset as u32 + packet.transport_length as u32;
+    header + end > u16::MAX as u32 || (packet.more_fragments && !end.is_multiple_of(8))
 }
 
 #[inline(always)]

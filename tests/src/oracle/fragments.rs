@@ -40,7 +40,7 @@ impl Leader<'_> {
 impl<'p> Oracle<'p> {
     /// Remembers a first fragment.
     pub(super) fn lead(&mut self, frame: &Crossing<'_>, id: u32, ruling: Ruling<'p>) {
-        let leader = Leader {
+        let mut leader = Leader {
             space: frame.space(),
             ends: (frame.ip.source, frame.ip.destination),
             id,
@@ -55,6 +55,10 @@ impl<'p> Oracle<'p> {
                 Some(asked_for(frame.ip))
             },
         };
+        // One that comes again does not give back what the one before covered.
+        let fresh = |other: &&Leader<'_>| frame.now - other.seen <= FRAGMENT_SECONDS * SECOND;
+        let before = self.fragments.iter().filter(fresh).find(|other| other.is_same_packet(&leader));
+        leader.octets = leader.octets.max(before.map_or(0, |before| before.octets));
         self.fragments.retain(|other| !other.is_same_packet(&leader));
         self.fragments.push(leader);
     }

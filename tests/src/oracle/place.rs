@@ -152,9 +152,16 @@ impl<'p> Place<'p> {
         self.uplink && self.resident(address).vlan != Some(self.vlan)
     }
 
-    /// Whether errors about what is on its way to an address come from here.
-    pub(super) fn is_way_to(&self, address: IpAddr) -> bool {
-        self.uplink || self.resident(address).vlan.is_none_or(|vlan| vlan == self.vlan)
+    /// Whether errors about what `from` has sent to an address come from here. The way to its gateway is its own VLAN.
+    pub(super) fn is_way_to(&self, address: IpAddr, from: IpAddr) -> bool {
+        let resident = self.resident(address);
+        let own = || self.resident(from).vlan == Some(self.vlan);
+        let is_way = match resident.vlan {
+            _ if resident.zone == SELF => own(),
+            Some(vlan) => vlan == self.vlan,
+            None => true,
+        };
+        self.uplink || is_way
     }
 
     /// Whether what is sent to an address stays on this VLAN, or ends at the gateway.

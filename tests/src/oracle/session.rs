@@ -294,7 +294,7 @@ impl<'p> Oracle<'p> {
             return None;
         }
         // It comes by the VLAN of the one that could not be reached, if that is known.
-        if !frame.place.is_way_to(ip.destination) {
+        if !frame.place.is_way_to(ip.destination, ip.source) {
             return None;
         }
         let about = Crossing { ip, ..*frame };

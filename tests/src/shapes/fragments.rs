@@ -10,7 +10,7 @@ const RULE: &str = "pumps-to-servers";
 pub(super) fn cases() -> Vec<Case> {
     let v4 = || packet().vlan(110).ip("10.10.110.70", "10.20.5.10");
     let v6 = || packet().vlan(110).ip("fd00:10:110::70", "fd00:20:5::10");
-    [in_parts(v4, 0), in_parts(v6, 100), tiny(v4), tiny(v6), monitor()].concat()
+    [in_parts(v4, 0), in_parts(v6, 100), tiny(v4), tiny(v6), behind_options(v6), monitor()].concat()
 }
 
 /// The first 72 octets of a datagram's payload, header included.
@@ -43,6 +43,7 @@ fn in_parts(base: impl Fn() -> Builder, id: u32) -> Vec<Case> {
             .udp_length(4000)
             .fragment(id + u32::from(number), 0, true)
     };
+    let shorter = |number: u16| own(number).payload([0; 8]).build();
     let own = |number: u16| own(number).payload([0; 64]).build();
     vec![
         // Pitfall 5: parts fared by their timing. Each order has its verdict.
@@ -84,6 +85,15 @@ fn in_parts(base: impl Fn() -> Builder, id: u32) -> Vec<Case> {
                 (later(base(), id + 6, 72), in_flow(RULE)),
             ],
         ),
+        sequence(
+            "a first fragment that comes again, and shorter",
+            [
+                (own(8), allowed(RULE)),
+                (shorter(8), in_flow(RULE)),
+                (later(base(), id + 8, 16), overlapping),
+                (later(base(), id + 8, 72), in_flow(RULE)),
+            ],
+        ),
         case(
             "a later fragment that looks like a permitted datagram",
             base().udp(9000, 24105).fragment(id + 7, 72, true).build(),
@@ -110,6 +120,30 @@ fn tiny(base: impl Fn() -> Builder) -> Vec<Case> {
         case("a first fragment without flags", cut(8), refused),
         case("a first fragment without the end of the header", cut(16), refused),
     ]
+}
+
+/// Extension headers behind that of the fragment are a part of what is cut up: the transport header stands further on.
+fn behind_options(base: impl Fn() -> Builder) -> Vec<Case> {
+    const PAD: usize = 60;
+    let datagram = base().udp(9200, 24105).udp_length(4000).payload([0; 16]).build();
+    // One option that pads to 64 octets: next header, length, PadN, its length.
+    let options = [&[protocol::UDP, 7, 1, PAD as u8][..], &[0; PAD]].concat();
+    let first = base()
+        .protocol(protocol::DESTINATION_OPTIONS)
+        .fragment(70, 0, true)
+        .payload([&options, &datagram[datagram.transport..]].concat())
+        .build();
+    let overlapping = dropped(Stage::Flow, DropReason::OverlappingFragment);
+    vec![sequence(
+        "a later fragment that reaches into the transport header behind options",
+        [
+            (first, allowed(RULE)),
+            (later(base(), 70, 16), overlapping),
+            (later(base(), 70, 64), overlapping),
+            (later(base(), 70, 80), overlapping),
+            (later(base(), 70, 88), in_flow(RULE)),
+        ],
+    )]
 }
 
 fn monitor() -> Vec<Case> {

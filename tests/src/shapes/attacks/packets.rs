@@ -180,6 +180,7 @@ fn errors() -> Vec<Case> {
         .payload("wave")
         .build();
     let datagram6: Frame = pump6().udp(6002, 24105).payload("wave").build();
+    let ping: Frame = packet().vlan(110).ip(PUMP, "10.10.110.1").echo(6003, 1).build();
     let about = |frame: &Frame| frame[frame.network..].to_vec();
     let error = |vlan, from: &str, to: &str, kind, frame: &Frame| {
         packet()
@@ -200,6 +201,16 @@ fn errors() -> Vec<Case> {
                 (answer.clone(), in_flow(RULE)),
                 (error(205, "10.20.5.99", SERVER, 11, &answer), default_denied()),
                 (error(110, "10.10.110.101", SERVER, 11, &answer), in_flow(RULE)),
+            ],
+        ),
+        sequence(
+            "an ICMP error of somebody beside the way to the gateway",
+            [
+                (ping.clone(), allowed("pumps-to-gateway")),
+                (error(666, "10.66.0.9", PUMP, 11, &ping), default_denied()),
+                (error(205, "10.20.5.99", PUMP, 11, &ping), default_denied()),
+                // In inline mode the gateway is another box, on the VLAN of whom it serves.
+                (error(110, "10.10.110.101", PUMP, 11, &ping), in_flow("pumps-to-gateway")),
             ],
         ),
         sequence(
