@@ -5,8 +5,8 @@
 //! that the policy compiler has filled. Precedence is settled there.
 
 use crate::abi::{
-    Address, BindingKey, DEADLINES, DEFAULT_RULE, Endpoint, Lan, NO_LAN, NO_RULES, OWN_LAN, PROTOCOL_PORTS, Rule, SELF_ZONE,
-    TRIE_HOST, TRIE_NODE, UNKNOWN_ENDPOINT,
+    Address, BindingKey, DEADLINES, DEFAULT_RULE, Endpoint, Lan, NO_LAN, NO_RULES, OWN_LAN, PROTOCOL_PORTS, Rule,
+    SELF_ZONE, TRIE_HOST, TRIE_NODE, UNKNOWN_ENDPOINT,
 };
 use crate::packet::{Ports, protocol};
 use crate::tables::Tables;

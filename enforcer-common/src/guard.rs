@@ -182,11 +182,14 @@ pub const fn is_probe(packet: &Packet) -> bool {
     packet.source[3] == 0
 }
 
-/// An ARP sender must be who it says, in the Ethernet header and in the message: gratuitous announcements too.
+/// An ARP sender must be who it says, in the Ethernet header and in the message: gratuitous announcements too. Groups and loopback
+/// addresses are nobody's.
 #[inline(always)]
 pub fn arp(packet: &Packet, place: &Place<'_>, speaker: &Endpoint) -> Result<(), DropReason> {
-    let honest =
-        packet.claimed_mac == packet.source_mac && place.is_home_of(speaker) && is_mac_of(speaker, &packet.source_mac);
+    let honest = packet.claimed_mac == packet.source_mac
+        && !is_invalid_source(4, &packet.source)
+        && place.is_home_of(speaker)
+        && is_mac_of(speaker, &packet.source_mac);
     if honest { Ok(()) } else { Err(DropReason::ArpSpoof) }
 }
 

@@ -201,7 +201,10 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
     #[inline(always)]
     fn lead(&self, key: &mut FragmentKey, ruling: Ruling) {
         fragment::key(self.packet, self.lan, key);
-        let before = self.tables.fragment(key).map_or(0, |before| fragment::covered(&before, self.now));
+        let before = self
+            .tables
+            .fragment(key)
+            .map_or(0, |before| fragment::covered(&before, self.now));
         let record = FragmentRecord {
             seen: self.now,
             rule: ruling.rule,

@@ -17,6 +17,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::audit::Who;
@@ -46,17 +47,18 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     let doors = Doors::open(&config).await?;
     controller.start(policy)?;
 
+    let (orders, commands) = mpsc::channel(16);
     let mut daemon = Daemon {
         controller: Some(controller),
-        state,
         output: Arc::new(doors.output),
-        socket: control::socket_path(&config.runtime_directory),
+        runtime_directory: config.runtime_directory.clone(),
+        clients: tokio::spawn(control::serve(doors.control, Arc::clone(&state), orders.clone())),
+        orders,
+        state,
         reads_rings: false,
     };
     daemon.read_rings()?;
     daemon.read_log();
-    let (sender, commands) = mpsc::channel(16);
-    tokio::spawn(control::serve(doors.control, Arc::clone(&daemon.state), sender));
     if let Some(listener) = doors.metrics {
         let metrics = Metrics::new(Arc::clone(&daemon.state)).map_err(|error| Error::Object(error.to_string()))?;
         tokio::spawn(metrics::sweep(Arc::clone(&daemon.state)));
@@ -152,8 +154,12 @@ struct Daemon {
     controller: Option<Controller>,
     state: Arc<State>,
     output: Arc<Output>,
-    /// The control socket, removed at the end.
-    socket: PathBuf,
+    /// Of the control socket, which is removed at the end.
+    runtime_directory: PathBuf,
+    /// Answers at the control socket.
+    clients: JoinHandle<()>,
+    /// Where it brings what changes anything.
+    orders: mpsc::Sender<Command>,
     /// False until a policy of this controller is in force.
     reads_rings: bool,
 }
@@ -186,9 +192,26 @@ impl Daemon {
                         self.read_log();
                         self.announce();
                     }
+                    self.keep_reachable();
                     notify(&[NotifyState::Watchdog]);
                 }
             }
+        }
+    }
+
+    /// Makes the control socket again when somebody removed it.
+    fn keep_reachable(&mut self) {
+        if control::socket_path(&self.runtime_directory).exists() {
+            return;
+        }
+        match control::bind(&self.runtime_directory) {
+            Ok(listener) => {
+                tracing::error!("somebody removed the control socket: made it again");
+                self.clients.abort();
+                let (state, orders) = (Arc::clone(&self.state), self.orders.clone());
+                self.clients = tokio::spawn(control::serve(listener, state, orders));
+            }
+            Err(error) => tracing::debug!("the control socket is gone, and cannot be made again: {error}"),
         }
     }
 
@@ -294,7 +317,7 @@ impl Daemon {
                 );
             }
         }
-        let _ = fs::remove_file(&self.socket);
+        let _ = fs::remove_file(control::socket_path(&self.runtime_directory));
         self.output.close();
         Ok(())
     }

@@ -143,6 +143,25 @@ fn a_pin_that_somebody_removes_is_made_again_so_that_a_crash_does_not_end_enforc
     Ok(())
 }
 
+/// Else `status` would say that no enforcer runs, and `run` that one does.
+#[test]
+fn a_control_socket_that_somebody_removes_is_made_again() -> Result<()> {
+    let gateway = Gateway::new()?;
+    let _enforcer = gateway.start(&["trunk0"])?;
+    for _ in 0..2 {
+        gateway
+            .namespace
+            .enter(|| fs::remove_file("/run/enforcer/control.sock"))?;
+        eventually("it answers again", || Ok(gateway.command("status")?.0 == 0))?;
+    }
+    let (code, _, text) = gateway.command("detach")?;
+    assert_eq!(code, 0, "{text}");
+    // Until the controller has ended, it says what is so.
+    let (code, text, told) = gateway.command("status")?;
+    assert!(code != 0 && !text.contains("attached,"), "{code}: {text}{told}");
+    Ok(())
+}
+
 #[test]
 fn the_end_by_signal_keeps_or_ends_enforcement_as_configured() -> Result<()> {
     let gateway = Gateway::new()?;

@@ -137,6 +137,10 @@ impl Controller {
         self.links.clear();
         self.previous = None;
         let ports = self.pins.remove_all()?;
+        self.state.update(|state| {
+            (state.generation, state.policy_source, state.revision) = (None, None, None);
+            state.ports.iter_mut().for_each(|port| port.attached = false);
+        });
         self.offloads.restore_all()?;
         Ok(ports)
     }

@@ -6,6 +6,7 @@
 //! in the state directory, across restarts and reboots, and switched on again at `enforcer detach`.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -38,10 +39,19 @@ pub struct Offloads {
     saved: Saved,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Saved {
     schema_version: u32,
     interfaces: BTreeMap<String, Interface>,
+}
+
+impl Saved {
+    const fn nothing() -> Self {
+        Self {
+            schema_version: 1,
+            interfaces: BTreeMap::new(),
+        }
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
@@ -62,14 +72,13 @@ impl Offloads {
             )
         })?;
         let path = state_directory.join("offloads.json");
-        let saved = match read_small(&path, 1) {
-            Ok(text) => serde_json::from_slice(&text).map_err(|error| {
-                let path = path.display();
-                Error::Environment(format!("{path} is damaged ({error}): it says which VLAN offloads to switch on again at `enforcer detach`. Remove it, and set them by hand afterwards (ethtool -K PORT rxvlan on)"))
-            })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Saved { schema_version: 1, ..Saved::default() },
-            Err(error) => return Err(Error::system(format!("reading {}", path.display()), error)),
-        };
+        let saved = read_small(&path, 1).and_then(|text| Ok(serde_json::from_slice(&text)?));
+        let saved = saved.unwrap_or_else(|error| {
+            if error.kind() != io::ErrorKind::NotFound {
+                set_aside(&path, &error);
+            }
+            Saved::nothing()
+        });
         Ok(Self { path, saved })
     }
 
@@ -162,7 +171,13 @@ impl Offloads {
                 Err(error) => tracing::warn!(interface = %name, "cannot switch VLAN offloads on again: {error}"),
             }
         }
-        self.save()
+        // There is nothing to remember any more; to write so would take room on the disk.
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::system(format!("removing {}", self.path.display()), error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Writes the file whole: aside, to the disk, then renamed.
@@ -172,10 +187,20 @@ impl Offloads {
     }
 }
 
+/// A damaged file is no reason to leave the ports bare.
+fn set_aside(path: &Path, error: &io::Error) {
+    let aside = path.with_extension("damaged");
+    // Where that cannot be done, the next one replaces it.
+    let _ = fs::rename(path, &aside);
+    tracing::error!(
+        "{} is damaged ({error}), and set aside: which VLAN offloads were on before is not known. `enforcer detach` will not switch them on \
+         again; by hand: ethtool -K PORT rxvlan on",
+        path.display()
+    );
+}
+
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     fn device(name: &str, index: u32) -> NetDevice {
@@ -235,11 +260,32 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_is_refused_with_what_to_do() {
+    fn a_damaged_file_is_set_aside_and_keeps_nobody_from_enforcing() {
+        for damage in ["{", "", "[]", "{\"schema_version\":1}"] {
+            let folder = tempfile::TempDir::new().unwrap();
+            let path = folder.path().join("offloads.json");
+            fs::write(&path, damage).unwrap();
+            let mut offloads = Offloads::open(folder.path()).unwrap();
+            assert_eq!(
+                fs::read_to_string(folder.path().join("offloads.damaged")).unwrap(),
+                damage
+            );
+            offloads.remember(&device("eth0", 7), &["rx-vlan-hw-parse"]).unwrap();
+            assert_eq!(Offloads::open(folder.path()).unwrap().saved.interfaces.len(), 1);
+        }
+    }
+
+    /// To write that nothing is remembered would need room on the disk.
+    #[test]
+    fn what_is_restored_is_forgotten_with_its_file() {
         let folder = tempfile::TempDir::new().unwrap();
-        fs::write(folder.path().join("offloads.json"), "{").unwrap();
-        let error = Offloads::open(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("Remove it"), "{error}");
+        let mut offloads = Offloads::open(folder.path()).unwrap();
+        offloads.restore_all().unwrap();
+        offloads
+            .remember(&device("no-such-port", 7), &["rx-vlan-hw-parse"])
+            .unwrap();
+        offloads.restore_all().unwrap();
+        assert!(!offloads.path.exists());
     }
 
     /// Pitfall 2: where nobody can tell whether tags are visible, that is said.

@@ -57,7 +57,11 @@ impl<'p> Oracle<'p> {
         };
         // One that comes again does not give back what the one before covered.
         let fresh = |other: &&Leader<'_>| frame.now - other.seen <= FRAGMENT_SECONDS * SECOND;
-        let before = self.fragments.iter().filter(fresh).find(|other| other.is_same_packet(&leader));
+        let before = self
+            .fragments
+            .iter()
+            .filter(fresh)
+            .find(|other| other.is_same_packet(&leader));
         leader.octets = leader.octets.max(before.map_or(0, |before| before.octets));
         self.fragments.retain(|other| !other.is_same_packet(&leader));
         self.fragments.push(leader);

@@ -95,7 +95,8 @@ pub(super) fn arp(place: &Place<'_>, arp: &Arp, mac: Mac) -> Result<(), DropReas
     } else {
         address
     };
-    if claimed == mac && place.is_home_of(speaks_for.into()) && place.allows_mac(speaks_for.into(), mac) {
+    let nobody = is_group(address.into()) || address.is_loopback();
+    if claimed == mac && !nobody && place.is_home_of(speaks_for.into()) && place.allows_mac(speaks_for.into(), mac) {
         Ok(())
     } else {
         Err(DropReason::ArpSpoof)

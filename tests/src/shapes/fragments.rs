@@ -10,7 +10,15 @@ const RULE: &str = "pumps-to-servers";
 pub(super) fn cases() -> Vec<Case> {
     let v4 = || packet().vlan(110).ip("10.10.110.70", "10.20.5.10");
     let v6 = || packet().vlan(110).ip("fd00:10:110::70", "fd00:20:5::10");
-    [in_parts(v4, 0), in_parts(v6, 100), tiny(v4), tiny(v6), behind_options(v6), monitor()].concat()
+    [
+        in_parts(v4, 0),
+        in_parts(v6, 100),
+        tiny(v4),
+        tiny(v6),
+        behind_options(v6),
+        monitor(),
+    ]
+    .concat()
 }
 
 /// The first 72 octets of a datagram's payload, header included.

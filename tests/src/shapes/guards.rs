@@ -2,7 +2,7 @@
 
 use enforcer_common::verdict::{DropReason, Stage, Verdict};
 
-use super::{Case, Expected, allowed, case, default_denied, dropped, passes_at};
+use super::{Case, Expected, allowed, case, default_denied, dropped, passes_at, sequence};
 use crate::packet::{BROADCAST, Builder, Mac, SOURCE_MAC, arp, packet};
 
 const PUMP_1: Mac = [0x00, 0x1e, 0x3d, 0x00, 0x01, 0x01];
@@ -55,6 +55,10 @@ fn address_resolution() -> Vec<Case> {
             "ARP for an address that nobody declares",
             announce(SOURCE_MAC, "192.0.2.7").build(),
             spoof,
+        ),
+        sequence(
+            "ARP for addresses that are nobody's",
+            ["224.0.0.1", "255.255.255.255", "127.0.0.1"].map(|nobody| (announce(SOURCE_MAC, nobody).build(), spoof)),
         ),
         case(
             "an ARP probe",

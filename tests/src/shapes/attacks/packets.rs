@@ -210,7 +210,10 @@ fn errors() -> Vec<Case> {
                 (error(666, "10.66.0.9", PUMP, 11, &ping), default_denied()),
                 (error(205, "10.20.5.99", PUMP, 11, &ping), default_denied()),
                 // In inline mode the gateway is another box, on the VLAN of whom it serves.
-                (error(110, "10.10.110.101", PUMP, 11, &ping), in_flow("pumps-to-gateway")),
+                (
+                    error(110, "10.10.110.101", PUMP, 11, &ping),
+                    in_flow("pumps-to-gateway"),
+                ),
             ],
         ),
         sequence(
