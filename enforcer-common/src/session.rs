@@ -201,10 +201,10 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
     #[inline(always)]
     fn lead(&self, key: &mut FragmentKey, ruling: Ruling) {
         fragment::key(self.packet, self.lan, key);
-        let before = self
-            .tables
-            .fragment(key)
-            .map_or(0, |before| fragment::covered(&before, self.now));
+        let (replaces, before) = match self.tables.fragment(key) {
+            Some(before) => (true, fragment::covered(&before, self.now)),
+            None => (false, 0),
+        };
         let record = FragmentRecord {
             seen: self.now,
             rule: ruling.rule,
@@ -218,7 +218,7 @@ impl<F: Frame + ?Sized, T: Tables> Session<'_, F, T> {
             protocol: self.packet.protocol.into(),
             reserved: 0,
         };
-        self.tables.insert_fragment(key, &record);
+        self.tables.insert_fragment(key, &record, replaces);
     }
 
     /// An ICMP error passes when the flow that it quotes is permitted by this generation. Right after a swap, a flow

@@ -106,6 +106,7 @@ pub trait Tables {
 
     /// What the first fragment of a packet settled.
     fn fragment(&self, key: &FragmentKey) -> Option<Self::FragmentRef>;
-    /// Remembers a first fragment. A failure is counted there, and changes no verdict.
-    fn insert_fragment(&self, key: &FragmentKey, record: &FragmentRecord);
+    /// Remembers a first fragment; `replaces` says that one with this key is there. A failure is counted there, and changes no
+    /// verdict.
+    fn insert_fragment(&self, key: &FragmentKey, record: &FragmentRecord, replaces: bool);
 }

@@ -325,8 +325,7 @@ impl Tables for KernelTables {
         maps::FRAGMENTS.get_ptr(key).map(|record| unsafe { &*record })
     }
     #[inline(always)]
-    fn insert_fragment(&self, key: &FragmentKey, record: &FragmentRecord) {
-        let replaces = maps::FRAGMENTS.get_ptr(key).is_some();
+    fn insert_fragment(&self, key: &FragmentKey, record: &FragmentRecord, replaces: bool) {
         let outcome = maps::FRAGMENTS.insert(key, record, 0);
         if !replaces || outcome.is_err() {
             entered(StateTable::Fragments, outcome);

@@ -270,7 +270,7 @@ impl Tables for Engine {
     fn fragment(&self, key: &FragmentKey) -> Option<Box<FragmentRecord>> {
         self.fragments.borrow().get(key).copied().map(Box::new)
     }
-    fn insert_fragment(&self, key: &FragmentKey, record: &FragmentRecord) {
+    fn insert_fragment(&self, key: &FragmentKey, record: &FragmentRecord, _replaces: bool) {
         self.fragments.borrow_mut().insert(*key, *record);
     }
 }

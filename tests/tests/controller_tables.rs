@@ -60,6 +60,26 @@ fn a_table_that_is_full_makes_room_and_tells_its_pressure_and_whom_it_gave_up() 
     permitted(&enforcer, 4 + u64::from(OPENERS))
 }
 
+/// It was counted as one more, and so as an eviction of none.
+#[test]
+fn a_first_fragment_that_comes_again_is_no_insertion_and_no_eviction() -> Result<()> {
+    let (gateway, switch) = ward()?;
+    let enforcer = gateway.start(&["trunk0"])?;
+    let first = packet().vlan(110).ip("10.10.110.21", SERVER).tcp(40_001, 443, SYN);
+    let first = first.fragment(7, 0, true).payload([0; 44]).build();
+    for _ in 0..3 {
+        switch.send(&first.bytes)?;
+    }
+    permitted(&enforcer, 3)?;
+    let of = |metric: &str| enforcer.metrics().map(|all| all.sum(metric, &[("table", "fragments")]));
+    eventually("one entry is counted", || {
+        Ok((of("enforcer_table_entries")? - 1.0).abs() < 0.5)
+    })?;
+    assert!((of("enforcer_table_inserted_total")? - 1.0).abs() < 0.5);
+    assert!(of("enforcer_table_evicted_total")?.abs() < 0.5);
+    Ok(())
+}
+
 /// A failure of the table of half-open flows, as the kernel program counts it.
 fn fail(gateway: &Gateway, errno: i32, times: u64) -> Result<()> {
     let open = || MapData::from_pin("/sys/fs/bpf/enforcer/v4/maps/TABLE_COUNTERS");

@@ -68,7 +68,7 @@ impl Tables for Failing {
         fn budget(&self, index: u32) -> Option<&Budget>;
         fn bucket(&self, key: &BucketKey, now: u64) -> Option<Rc<Bucket>>;
         fn fragment(&self, key: &FragmentKey) -> Option<Box<FragmentRecord>>;
-        fn insert_fragment(&self, key: &FragmentKey, record: &FragmentRecord) -> ();
+        fn insert_fragment(&self, key: &FragmentKey, record: &FragmentRecord, replaces: bool) -> ();
     }
 
     fn spend(&self, packet: &Packet, charge: Charge, now: u64) -> DropReason {
