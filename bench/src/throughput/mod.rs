@@ -21,7 +21,7 @@ const FORWARD: &str = "forwarded inline";
 
 /// How often each contender's turn comes in a round. The middle one stands for the round: a turn in which a neighbour of this
 /// virtual machine took the processor's other half says nothing about the contender.
-const TURNS: u32 = 5;
+const TURNS: u32 = 3;
 
 /// The rates of one contender.
 struct Series<'a> {
