@@ -8,6 +8,7 @@ use serde::Serializer;
 use super::findings::Finding;
 use super::propose::{Evidence, Proposal, Rule};
 use crate::state::rfc3339_seconds;
+use crate::words::counted;
 
 /// Pairs that are told of a rule.
 const PAIRS: usize = 12;
@@ -103,12 +104,11 @@ fn add(text: &mut String, rule: &Rule) {
     list(text, "to", &rule.to);
     list(text, "services", &rule.services);
     let senders: std::collections::BTreeSet<_> = rule.pairs.iter().map(|pair| &pair.from).collect();
-    let s = if senders.len() == 1 { "" } else { "s" };
     let _ = writeln!(
         text,
-        "    action: allow\n    comment: \"seen {} from {} sender{s}, {} to {}\"",
+        "    action: allow\n    comment: \"seen {} from {}, {} to {}\"",
         times(evidence.count),
-        senders.len(),
+        counted(senders.len(), "sender"),
         moment(evidence.first),
         moment(evidence.last)
     );

@@ -79,7 +79,7 @@ impl Collector for EnforcerCollector {
         scrape.output(&self.state);
         scrape.bindings(&self.state.bindings);
         scrape.learned(self.state.learned.counts());
-        scrape.silence(&self.state.status().must_flow);
+        scrape.silence(&status.must_flow);
         if let (Some(counters), Some(generation)) = (self.state.counters(), &status.generation) {
             scrape.policy(generation);
             scrape.frames(counters, generation);

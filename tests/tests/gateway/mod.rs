@@ -6,16 +6,15 @@ pub(crate) mod site;
 pub(crate) mod ward;
 
 use std::fs;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use enforcer_tests::lab::enforcer::{configure, run};
 use enforcer_tests::lab::{Config, Enforcer, Namespace};
+#[allow(unused_imports, reason = "each test program uses its part")]
+pub(crate) use enforcer_tests::lab::{PATIENCE, eventually};
 use tempfile::TempDir;
 
-/// On a busy machine a start takes seconds.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+/// Where links are pinned.
 pub(crate) const LINKS: &str = "/sys/fs/bpf/enforcer/v4/links";
 /// Where those of the shared tables are.
 pub(crate) const MAPS: &str = "/sys/fs/bpf/enforcer/v4/maps";
@@ -137,16 +136,6 @@ impl Gateway {
         assert_eq!(self.pinned(), [""; 0]);
         Ok(())
     }
-}
-
-/// Waits until it holds.
-pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
-    let end = Instant::now() + PATIENCE;
-    while !holds()? {
-        ensure!(Instant::now() < end, "not within {PATIENCE:?}: {what}");
-        thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
 }
 
 /// Puts a foreign XDP program on an interface, and returns its number.

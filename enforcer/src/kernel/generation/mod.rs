@@ -231,8 +231,10 @@ impl Generation {
         let names = Sizes::default().entries().map(|(name, _)| name);
         let missing = |name: &&str| fs::symlink_metadata(pins.maps().join(name)).is_err();
         let missing: Vec<_> = names.into_iter().filter(missing).collect();
-        for name in &missing {
+        if !missing.is_empty() {
             pins.make_folders()?;
+        }
+        for name in &missing {
             sys::object_pin(self.map(name)?.fd().as_fd(), &pins.maps().join(name))
                 .map_err(|error| Error::system(format!("pinning the table {name}"), error))?;
         }
